@@ -1,0 +1,1 @@
+"""From cutouts to a trained encoder."""

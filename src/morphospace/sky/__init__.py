@@ -1,0 +1,1 @@
+"""From files to cutouts: knows FITS, noise and sources; knows nothing of networks."""
