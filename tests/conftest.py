@@ -21,7 +21,7 @@ settings.load_profile("morphospace")
 
 
 def _torch_globals() -> dict[str, Any]:
-    """Return what a test may not change; empty while torch is not imported (a test that needs none stays light)."""
+    """Return what a test may not change; empty while torch is not imported, so that light tests stay light."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_default_dtype"):
         return {}
@@ -67,15 +67,21 @@ def _is_local(address: Any) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    asked: list[Any] = []
+
     def guarded(method: Any) -> Any:
         def connect(self: socket.socket, address: Any) -> Any:
             if not _is_local(address):
+                asked.append(address)
                 msg = f"a test asked for the network: {address}"
-                raise RuntimeError(msg)
+                raise ConnectionRefusedError(msg)
             return method(self, address)
 
         return connect
 
     monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
     monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+    yield
+    if asked:  # also where the code under test swallowed the refusal
+        pytest.fail(f"the test asked for the network: {asked}")
