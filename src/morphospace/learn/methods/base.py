@@ -1,0 +1,120 @@
+"""The contract of a method: how encoders are trained, in one small class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from morphospace.errors import ConfigError
+from morphospace.learn.layers import Intercept, representation_size
+
+__all__ = ["Batch", "Loss", "Method", "Phase"]
+
+
+class Batch(NamedTuple):
+    """What a method sees at one step."""
+
+    views: list[Tensor]  # each (B, C, S, S) float32; row i of all is one object
+    flux: list[Tensor]  # the same before the stretch; empty unless the method's needs_flux is set
+    mask: list[Tensor]  # each (B, 1, S, S) float32, 1 = valid; empty unless needs_flux is set
+    sigma: Tensor  # (B, C) float32, noise in the units of flux
+    rows: Tensor  # (B,) int64, row numbers of the data
+    label: Tensor | None = None  # (B,) int64; never used by a self-supervised method
+    spectrum: Tensor | None = None  # (B, L) float32
+
+
+class Loss(NamedTuple):
+    """What a method answers."""
+
+    total: Tensor  # (), differentiable
+    terms: dict[str, Tensor]  # parts of the total, without gradient
+    stats: dict[str, Tensor]  # figures to watch, without gradient
+
+
+class Phase(NamedTuple):
+    """A stretch of the training with one objective; `share` is its part of all epochs."""
+
+    name: str = "train"
+    share: float = 1.0
+
+
+class Method(nn.Module):
+    """Parent of every method.
+
+    The loop calls ``method(batch, progress)`` and nothing inside it; `progress` runs from 0 to 1 in a phase, so that
+    schedules are functions of it.
+
+    Parameters
+    ----------
+    encoder : Module
+        (B, C, H, W) to (B, D).
+    layer : str or int, optional
+        Layer of the encoder to read instead of its output, by name or number.
+
+    Attributes
+    ----------
+    encoders : mapping of str to Module
+        By modality; the one named "image" is what `embed` uses.
+    view_sizes : tuple of int
+        Side of each view as a multiple of the preparation's size times 1; two entries of 1.0 are two full views.
+    needs_flux : bool
+        Whether the batch shall carry flux and masks.
+    """
+
+    view_sizes: tuple[float, ...] = (1.0, 1.0)
+    needs_flux: bool = False
+
+    def __init__(self, encoder: nn.Module, *, layer: str | int | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder if layer is None else Intercept(encoder, layer)
+        self.layer = layer
+        self.dim = representation_size(self.encoder)
+
+    @property
+    def encoders(self) -> Mapping[str, nn.Module]:
+        """The encoders by modality."""
+        return {"image": self.encoder}
+
+    def phases(self) -> list[Phase]:
+        """Return the phases of the training; one unless the method says otherwise."""
+        return [Phase()]
+
+    def on_phase_start(self, phase: Phase, batches: Iterable[Batch]) -> None:
+        """Prepare a phase from the data; state belongs in buffers."""
+
+    def forward(self, batch: Batch, progress: float) -> Loss:
+        """Return the loss of a batch; changes no state but batch statistics."""
+        raise NotImplementedError
+
+    def after_step(self, loss: Loss, progress: float) -> None:
+        """Change state after an optimiser step: moving averages, centres, queues."""
+
+    def projections(self, x: Tensor) -> Tensor:
+        """Return (B, P), what the loss compares; collapse is seen in these."""
+        raise NotImplementedError
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Return "vector" (B, D) and any columns of one number a row."""
+        return {"vector": self.encoder(x)}
+
+    def param_groups(self, lr: float) -> list[dict[str, object]]:
+        """Return the optimiser's groups: weight decay for matrices, none for norms and biases."""
+        decay = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
+        rest = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        return [{"params": decay, "lr": lr}, {"params": rest, "lr": lr, "weight_decay": 0.0}]
+
+    def two_views(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the two views of a batch.
+
+        Raises
+        ------
+        ConfigError
+            If there are not exactly two.
+        """
+        if len(batch.views) != 2:
+            name = type(self).__name__
+            msg = f"{name} needs 2 views per image; got {len(batch.views)}. Use a method made for multi-crop, or two views."
+            raise ConfigError(msg)
+        return batch.views[0], batch.views[1]

@@ -1,0 +1,70 @@
+"""Variance-invariance-covariance regularisation (Bardes et al. 2022)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from morphospace.learn.layers import mlp
+from morphospace.learn.losses import covariance_loss, mean_cosine, variance_loss
+from morphospace.learn.methods.base import Batch, Loss, Method
+
+__all__ = ["VICReg"]
+
+
+class VICReg(Method):
+    """Bring two views together while every dimension keeps its spread and says something of its own.
+
+    Parameters
+    ----------
+    encoder : Module
+        (B, C, H, W) to (B, D).
+    layer : str or int, optional
+        Layer of the encoder to read instead of its output.
+    projection_size, hidden_size : int
+        Sizes of the expander.
+    invariance, variance, covariance : float
+        Weights lambda, mu and nu of the three terms.
+
+    Notes
+    -----
+    Bardes et al. 2022, eq. 6, with the paper's weights 25, 25, 1. Departure: an expander of 1,024 in the place of
+    8,192 dimensions, for small encoders.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        layer: str | int | None = None,
+        projection_size: int = 1024,
+        hidden_size: int = 1024,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+    ) -> None:
+        super().__init__(encoder, layer=layer)
+        self.projector = mlp(self.dim, hidden_size, projection_size, layers=3)
+        self.invariance = invariance
+        self.variance = variance
+        self.covariance = covariance
+
+    def forward(self, batch: Batch, progress: float) -> Loss:
+        """Return the weighted sum of the three terms."""
+        first, second = self.two_views(batch)
+        p1, p2 = self.projections(first), self.projections(second)
+        invariance = self.invariance * F.mse_loss(p1.float(), p2.float())
+        variance = self.variance * (variance_loss(p1) + variance_loss(p2)) / 2
+        covariance = self.covariance * (covariance_loss(p1) + covariance_loss(p2))
+        total = invariance + variance + covariance
+        terms = {
+            "invariance": invariance.detach(),
+            "variance": variance.detach(),
+            "covariance": covariance.detach(),
+        }
+        return Loss(total, terms, {"mean_cosine": mean_cosine(p1)})
+
+    def projections(self, x: Tensor) -> Tensor:
+        """Return the expanded vectors (B, projection_size)."""
+        out: Tensor = self.projector(self.encoder(x))
+        return out

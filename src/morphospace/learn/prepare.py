@@ -1,0 +1,195 @@
+"""From native pixels to what a network may see: scale, units, clipping and stretch, without randomness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from morphospace.errors import ConfigError, DataError
+from morphospace.sky.stretch import Stretch
+
+__all__ = ["Geometry", "Preparation", "Prepared", "prepare_stack"]
+
+Scale = Literal["pixel", "image", "object", "sky", "beam"]
+Units = Literal["auto", "noise", "range", "none"]
+_VALUE_MEANS = {
+    "object": "the measured radius as a fraction of the side, e.g. 0.2",
+    "sky": "arcseconds per pixel of the network",
+    "beam": "pixels of the network per beam",
+}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a cut-out becomes the input of a network; part of the fingerprint of a space.
+
+    Parameters
+    ----------
+    size : int, >= 8
+        Side S of the network's input, in pixels.
+    scale : {"pixel", "image", "object", "sky", "beam"}
+        ``pixel`` keeps the pixel scale and crops or pads; ``image`` brings the longest side to S; ``object`` a measured
+        radius to a fraction of S; ``sky`` and ``beam`` bring all images to one angular resolution.
+    scale_value : float, optional
+        For ``object`` the radius as a fraction of S, for ``sky`` arcsec per pixel, for ``beam`` pixels per beam
+        (geometric mean of its axes).
+    units : {"auto", "noise", "range", "none"}
+        ``noise``: level-subtracted flux in units of the image's own robust sigma. ``range``: level-subtracted flux
+        divided by the brightest pixel (8-bit pictures: by 255). ``none``: as stored, blank is 0. ``auto`` is ``noise``
+        where every image has a sigma and is no 8-bit picture, else ``range``; the choice is recorded with the run.
+    clip_sigma : float, optional
+        Pixels below this many sigma above the level become the level.
+    stretch : Stretch
+        Curve applied last.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range or missing.
+    """
+
+    size: int = 64
+    scale: Scale = "pixel"
+    scale_value: float | None = None
+    units: Units = "auto"
+    clip_sigma: float | None = None
+    stretch: Stretch = field(default_factory=Stretch)
+
+    def __post_init__(self) -> None:
+        if self.size < 8:
+            msg = f"size of the network's input must be at least 8 pixels; got {self.size}."
+            raise ConfigError(msg)
+        if self.scale not in ("pixel", "image", *_VALUE_MEANS):
+            msg = f"scale must be pixel, image, object, sky or beam; got '{self.scale}'."
+            raise ConfigError(msg)
+        if self.units not in ("auto", "noise", "range", "none"):
+            msg = f"units must be auto, noise, range or none; got '{self.units}'."
+            raise ConfigError(msg)
+        if self.scale in _VALUE_MEANS and not (self.scale_value or 0) > 0:
+            msg = f"scale='{self.scale}' needs scale_value=, {_VALUE_MEANS[self.scale]}; got {self.scale_value}."
+            raise ConfigError(msg)
+
+
+class Geometry(NamedTuple):
+    """What the scale of one image is computed from; NaN where unknown."""
+
+    height: int
+    width: int
+    pixel_scale_arcsec: float = float("nan")
+    beam_arcsec: float = float("nan")
+    radius_px: float = float("nan")
+
+    def pixels_per_output(self, preparation: Preparation, name: str) -> float:
+        """Input pixels per pixel of the network, before any zoom.
+
+        Raises
+        ------
+        DataError
+            If the scale needs a figure that this image does not have.
+        """
+        p, value = preparation, preparation.scale_value or 1.0
+        if p.scale == "pixel":
+            return 1.0
+        if p.scale == "image":
+            return max(self.height, self.width) / p.size
+        if p.scale == "object":
+            factor, what = self.radius_px / (value * p.size), "measured radius"
+        elif p.scale == "sky":
+            factor, what = value / self.pixel_scale_arcsec, "pixel scale"
+        else:
+            factor, what = self.beam_arcsec / self.pixel_scale_arcsec / value, "beam or pixel scale"
+        if not factor > 0:
+            msg = f"scale='{p.scale}' needs the {what} of every image; '{name}' has none. Use scale='image' or 'pixel'."
+            raise DataError(msg)
+        return factor
+
+
+class Prepared(NamedTuple):
+    """A stack of equal shape in network units, background at 0, before the stretch."""
+
+    x: Tensor  # (B, C, H, W) float32, no NaN
+    mask: Tensor | None  # (B, 1, H, W) float32, 1 = valid; None when all is
+    factor: float  # pixels of `x` per pixel of the network
+    sigma: Tensor  # (B, C) float32, noise in the units of `x`; 0 when unknown
+
+
+def prepare_stack(
+    x: Tensor, mask: Tensor | None, noise: tuple[Tensor, Tensor], geometry: Geometry, preparation: Preparation
+) -> Prepared:
+    """Bring images of one shape and one scale to network units and to at most about twice the network's size.
+
+    Parameters
+    ----------
+    x : Tensor, (B, C, H, W), any real dtype
+        Native pixels. NaN and infinite pixels become background and masked.
+    mask : Tensor or None, (B, H, W), bool
+        True where valid.
+    noise : tuple of Tensor, (B, C) each
+        Level and sigma, in native units.
+    geometry : Geometry
+        Of every image of the stack.
+    preparation : Preparation
+        With units resolved (not ``auto``).
+
+    Returns
+    -------
+    Prepared
+        Images larger than twice the network are averaged over areas (weighted by the mask) and cropped about their
+        centre. Sigma after averaging n pixels falls as sqrt(n), as for independent noise.
+    """
+    level, sigma = (t[:, :, None, None].float() for t in noise)
+    if preparation.units == "none":
+        level = torch.zeros_like(level)
+    picture = x.dtype == torch.uint8
+    x = x.float() - level
+    valid = torch.isfinite(x).all(dim=1, keepdim=True)
+    if mask is not None:
+        valid &= mask[:, None]
+    complete = bool(valid.all())
+    if not complete:
+        x = torch.where(valid, x, 0.0).nan_to_num_(0.0, 0.0, 0.0)
+    scale = geometry.pixels_per_output(preparation, "?")
+    x, weight, shrink = _shrink(x, None if complete else valid.float(), scale)
+    sigma = sigma / shrink
+    if preparation.clip_sigma is not None:
+        x = torch.where(x >= preparation.clip_sigma * sigma, x, 0.0)
+    if preparation.units == "noise":
+        x = x / sigma.clamp_min(torch.finfo(torch.float32).tiny)
+        sigma = torch.ones_like(sigma)
+    elif preparation.units == "range":
+        top = torch.full_like(sigma, 255.0) if picture else x.amax(dim=(1, 2, 3), keepdim=True).expand_as(sigma)
+        top = top.clamp_min(torch.finfo(torch.float32).tiny)
+        x, sigma = x / top, sigma / top
+    side = 2 * preparation.size
+    x = _centre_crop(x, side)
+    weight = None if weight is None else _centre_crop(weight, side)
+    return Prepared(x, weight, scale / shrink, sigma[:, :, 0, 0])
+
+
+def _shrink(x: Tensor, weight: Tensor | None, scale: float) -> tuple[Tensor, Tensor | None, float]:
+    k = int(scale)
+    if k < 2:
+        return x, weight, 1.0
+    h, w = (max(1, round(n / k)) for n in x.shape[-2:])
+    # adaptive bins lie alike from both ends, so that averaging commutes with flips and quarter turns
+    if weight is None:
+        small = F.adaptive_avg_pool2d(x, (h, w))
+    else:
+        total = F.adaptive_avg_pool2d(x * weight, (h, w))
+        weight = F.adaptive_avg_pool2d(weight, (h, w))
+        small = torch.where(weight > 0, total / weight.clamp_min(1e-6), 0.0)
+    return small, weight, float((x.shape[-2] / h * x.shape[-1] / w) ** 0.5)
+
+
+def _centre_crop(x: Tensor, side: int) -> Tensor:
+    for dim in (-2, -1):
+        n = x.shape[dim]
+        if n > side:
+            # an even number is taken off, so that the centre stays where it was
+            cut = (n - side + 1) // 2
+            x = x.narrow(dim, cut, n - 2 * cut)
+    return x
