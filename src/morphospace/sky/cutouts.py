@@ -1,0 +1,339 @@
+"""The store of cutouts: images as they are in their files, with their place on the sky, flags and columns.
+
+A folder of Parquet files that pandas, DuckDB, astropy, Spark and Dask open without morphospace.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from morphospace._parts import Parts, PartWriter
+from morphospace.errors import ConfigError, DataError, ShapeError
+from morphospace.sky.store_schema import (
+    COLUMNS,
+    FORM,
+    Cutout,
+    decode_images,
+    decode_masks,
+    decode_rows,
+    encode_row,
+    pixel_sha256,
+)
+
+__all__ = ["COLUMNS", "Cutout", "Cutouts", "CutoutsWriter", "decode_images", "decode_masks", "pixel_sha256"]
+
+BATCH_ROWS = 256
+BATCH_BYTES = 4 << 20
+CACHE_BYTES = 256 << 20
+
+_logger = logging.getLogger(__name__)
+
+
+class CutoutsWriter:
+    """Write cutouts into a store that a kill, a full disk or Ctrl-C leave readable.
+
+    Use it in a ``with`` block: its end completes the store, an exception keeps the rows so far.
+
+    Parameters
+    ----------
+    path : path
+        Folder to make, by custom ``NAME.cutouts``.
+    columns : mapping of str to pyarrow.DataType, optional
+        Columns of the user with their types; a row that lacks one has null.
+    resume : bool
+        Go on with a store that is there; `done` names its rows.
+    overwrite : bool
+        Put a new store in its place.
+
+    Raises
+    ------
+    StoreError
+        If `path` is there and neither `resume` nor `overwrite` is given, or it is something else.
+    ConfigError
+        If a column of the user has the name of one of ours.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        columns: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self._user = dict(columns or {})
+        taken = [name for name in self._user if name in COLUMNS.names]
+        if taken:
+            msg = f"column '{taken[0]}' is one that every store of cutouts has; choose another name."
+            raise ConfigError(msg)
+        schema = pa.schema([*COLUMNS, *(pa.field(n, t) for n, t in self._user.items())])
+        self._parts = PartWriter(path, FORM, schema, resume=resume, overwrite=overwrite)
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        done = self._parts.done(["id", "source"])
+        self.done: dict[str, str] = dict(zip(done["id"].to_pylist(), done["source"].to_pylist(), strict=True))
+        self._ids = set(self.done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not self._parts.failed:
+                self._drain()
+        except OSError as second:
+            self._parts.__exit__(type(second), second, second.__traceback__)
+            if error is None:
+                raise
+            _logger.warning("the last rows could not be kept in '%s': %s", self._parts.path, second)
+            return
+        self._parts.__exit__(kind, error, trace)
+
+    def append(self, cutout: Cutout) -> None:
+        """Add a row; rows keep the order in which they come."""
+        if cutout.id in self._ids:
+            msg = f"id '{cutout.id}' came twice; each row of '{self._parts.path}' needs its own."
+            raise DataError(msg)
+        row = encode_row(cutout, self._user)
+        self._rows.append(row)
+        self._ids.add(cutout.id)
+        self._bytes += len(row["image"]) + len(row["mask"] or b"") + len(row["variance"] or b"")
+        if self._bytes >= BATCH_BYTES or len(self._rows) >= BATCH_ROWS:
+            self._drain()
+
+    def flush(self) -> None:
+        """Put all rows so far on disk; no later event can lose them."""
+        self._drain()
+        self._parts.flush()
+
+    def close(self) -> None:
+        """Put all rows on disk and mark the store complete."""
+        self._drain()
+        self._parts.close()
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Read columns of all rows so far as a ``pyarrow.Table``."""
+        self.flush()
+        return self._parts.done(columns)
+
+    def replace(self, columns: Mapping[str, Any]) -> int:
+        """Put new values into columns of all rows so far; parts without a change are left as they are.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            One value for each row, in the order of the rows.
+
+        Returns
+        -------
+        int
+            Number of parts written.
+        """
+        self.flush()
+        return self._parts.replace(columns)
+
+    def _drain(self) -> None:
+        if self._rows:
+            schema = self._parts.schema
+            arrays = [pa.array([row[f.name] for row in self._rows], f.type) for f in schema]
+            self._rows, self._bytes = [], 0
+            self._parts.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
+
+
+class Cutouts:
+    """Rows of a store of cutouts; get one from `Cutouts.open`, and a selection of its rows from `keep`."""
+
+    def __init__(self, parts: Parts, rows: NDArray[np.int64] | None = None) -> None:
+        self._parts = parts
+        self._rows = rows
+        self._cache = _GroupCache(parts)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a store.
+
+        One that is still being written, or whose writing was broken off, opens with the rows so far and a warning
+        in the log.
+
+        Raises
+        ------
+        StoreError
+            If it is no store of cutouts, is damaged, or has a newer format than this release reads.
+        """
+        parts = Parts(path, FORM)
+        if not parts.manifest.complete:
+            _logger.warning("'%s' is not complete: it has %d rows so far.", path, len(parts))
+        return cls(parts)
+
+    @property
+    def path(self) -> Path:
+        """Folder of the store."""
+        return self._parts.path
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns as a ``pyarrow.Schema``; its metadata names the format and the software."""
+        return self._parts.schema
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, those of the user last."""
+        return list(self.schema.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all values of all rows: equal rows in equal order have one fingerprint."""
+        content = self._parts.manifest.content
+        if self._rows is None:
+            return content
+        return hashlib.sha256(content.encode() + self._rows.astype("<i8").tobytes()).hexdigest()
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the rows."""
+        return list(self.table(["id"])["id"].to_pylist())
+
+    def __len__(self) -> int:
+        return len(self._parts) if self._rows is None else len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<Cutouts: {len(self)} rows of '{self.path}'>"
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read columns of all rows as a ``pyarrow.Table``; by default all but image, mask and variance.
+
+        Raises
+        ------
+        DataError
+            If a column is unknown; the message names the nearest.
+        """
+        if columns is None:
+            columns = [name for name in self.columns if name not in FORM.bulk]
+        table = self._parts.table(self._known(columns))
+        return table if self._rows is None else table.take(pa.array(self._rows))
+
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Walk over the rows in order, a ``pyarrow.RecordBatch`` for each row group; by default with all columns."""
+        wanted = None if columns is None else self._known(columns)
+        for part, group, first, rows in self._parts.groups():
+            if self._rows is None:
+                yield self._parts.group(part, group, wanted)
+                continue
+            start, stop = np.searchsorted(self._rows, [first, first + rows])
+            if start < stop:
+                batch = self._parts.group(part, group, wanted)
+                yield batch if stop - start == rows else batch.take(pa.array(self._rows[start:stop] - first))
+
+    def read(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[Cutout]:
+        """Read rows by number, in the order asked for; repeats are allowed.
+
+        Raises
+        ------
+        DataError
+            If there is no such row.
+        """
+        asked = self._numbers(rows)
+        found: dict[int, Cutout] = {}
+        unique = np.unique(asked if self._rows is None else self._rows[asked])
+        for places in self._cache.places(unique):
+            found.update(places)
+        wanted = asked if self._rows is None else self._rows[asked]
+        return [found[int(row)] for row in wanted]
+
+    def keep(self, rows: Sequence[int] | Sequence[bool] | NDArray[Any]) -> Cutouts:
+        """Select rows, without copying any; the selection has the order of the store.
+
+        Parameters
+        ----------
+        rows : array of bool of length ``len(self)``, or of int
+            True for the rows to keep, or their numbers.
+
+        Raises
+        ------
+        ShapeError
+            If a mask has another length.
+        DataError
+            If there is no such row, or it is named twice.
+        """
+        given = np.asarray(rows)
+        if given.dtype == np.bool_:
+            if given.shape != (len(self),):
+                msg = f"keep needs one True or False for each of {len(self)} rows; got shape {given.shape}."
+                raise ShapeError(msg)
+            chosen = np.flatnonzero(given)
+        else:
+            chosen = np.sort(self._numbers(given))
+            if (np.diff(chosen) == 0).any():
+                msg = "keep was given a row number twice; give each once, or use read() to repeat rows."
+                raise DataError(msg)
+        return Cutouts(self._parts, chosen if self._rows is None else self._rows[chosen])
+
+    def _numbers(self, rows: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+        given = np.asarray(rows if len(rows) else np.zeros(0, np.int64))
+        if given.ndim != 1 or given.dtype.kind not in "iu":
+            msg = f"row numbers must be a list of integers; got an array of {given.dtype} of shape {given.shape}."
+            raise DataError(msg)
+        out = given[(given < 0) | (given >= len(self))]
+        if len(out):
+            msg = f"row {out[0]} is out of range: there are {len(self)} rows, numbered from 0."
+            raise DataError(msg)
+        return given.astype(np.int64)
+
+    def _known(self, columns: Sequence[str]) -> list[str]:
+        for name in columns:
+            if name not in self.schema.names:
+                near = difflib.get_close_matches(name, self.columns, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(self.columns)}."
+                msg = f"'{self.path}' has no column '{name}'; {hint}"
+                raise DataError(msg)
+        return list(columns)
+
+
+class _GroupCache:
+    """Row groups read last, up to 256 MiB."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._starts: dict[int, NDArray[np.int64]] = {}
+        self._held: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._bytes = 0
+
+    def places(self, rows: NDArray[np.int64]) -> Iterator[dict[int, Cutout]]:
+        user = [n for n in self._parts.schema.names if n not in COLUMNS.names]
+        part_of = np.searchsorted(self._parts.starts, rows, side="right") - 1
+        for part in np.unique(part_of).tolist():
+            inside = rows[part_of == part] - self._parts.starts[part]
+            footer = self._parts.footer(part)
+            sizes = [footer.row_group(g).num_rows for g in range(footer.num_row_groups)]
+            starts = np.concatenate([[0], np.cumsum(sizes)])
+            group_of = np.searchsorted(starts, inside, side="right") - 1
+            for group in np.unique(group_of).tolist():
+                at = inside[group_of == group]
+                batch = self._get(part, group).take(pa.array(at - starts[group]))
+                images = decode_images(batch)
+                numbers = (at + self._parts.starts[part]).tolist()
+                yield dict(zip(numbers, decode_rows(batch, images, user), strict=True))
+
+    def _get(self, part: int, group: int) -> pa.RecordBatch:
+        found = self._held.get((part, group))
+        if found is None:
+            found = self._held[part, group] = self._parts.group(part, group)
+            self._bytes += found.nbytes
+            while self._bytes > CACHE_BYTES and len(self._held) > 1:
+                self._bytes -= self._held.popitem(last=False)[1].nbytes
+        else:
+            self._held.move_to_end((part, group))
+        return found

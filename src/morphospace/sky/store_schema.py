@@ -1,0 +1,301 @@
+"""One row of the store of cutouts: what it holds, and how it is written as Parquet values and read back.
+
+Pixels are the bytes of the array in C order, little-endian, in the type they came in; ``dtype`` and ``shape`` say how
+to read them. A mask is packed to bits (``numpy.packbits``), variance is float32 in the shape of the image. What is
+unknown is null.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from morphospace._parts import Form
+from morphospace.errors import DataError, ShapeError, StoreError
+
+__all__ = ["COLUMNS", "FORM", "Cutout", "decode_images", "decode_masks", "decode_rows", "encode_row", "pixel_sha256"]
+
+FORM = Form(kind="cutouts", version=1, bulk=("image", "mask", "variance"))
+
+COLUMNS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),
+        pa.field("dtype", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.int32()), nullable=False),
+        pa.field("mask", pa.binary()),
+        pa.field("variance", pa.binary()),
+        pa.field("unit", pa.string()),
+        pa.field("bands", pa.list_(pa.string())),
+        pa.field("wavelength_nm", pa.list_(pa.float64())),
+        pa.field("level", pa.list_(pa.float64())),
+        pa.field("sigma", pa.list_(pa.float64())),
+        pa.field("ra", pa.float64()),
+        pa.field("dec", pa.float64()),
+        pa.field("x", pa.float64()),
+        pa.field("y", pa.float64()),
+        pa.field("wcs", pa.string()),
+        pa.field("pixel_scale_arcsec", pa.float64()),
+        pa.field("beam", pa.list_(pa.float64())),
+        pa.field("object", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("flags", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("hdu", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+    ]
+)
+_FLOATS = ("ra", "dec", "x", "y", "pixel_scale_arcsec")
+_LISTS = ("bands", "wavelength_nm", "level", "sigma")
+_PLAIN = ("id", "unit", "wcs", "object", "group", "flags", "source", "hdu")
+_NAN = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """One image of one object, with what is known about it; NaN, None and ``()`` mean unknown.
+
+    Attributes
+    ----------
+    id : str
+        Name of the row, unique in its store.
+    image : ndarray, shape (C, H, W)
+        Pixels in the type and the units of the file.
+    mask : ndarray of bool, shape (H, W), optional
+        True where a pixel is valid in all bands; None: all are.
+    variance : ndarray of float32, shape (C, H, W), optional
+        Variance of each pixel.
+    level, sigma : tuple of float
+        Background and noise, a value per band, in the units of the image.
+    unit : str, optional
+        BUNIT.
+    bands : tuple of str
+        Name of each band.
+    wavelength_nm : tuple of float
+        Wavelength of each band.
+    ra, dec : float
+        ICRS degrees of the centre.
+    x, y : float
+        Pixel of the centre in the image that the cutout was taken from, from 0.
+    wcs : str, optional
+        Header of the celestial WCS.
+    pixel_scale_arcsec : float
+        Size of a pixel.
+    beam : tuple of float
+        BMAJ and BMIN in arcsec, BPA in degrees.
+    object : str, optional
+        Name of the object.
+    group : str, optional
+        Equal for all images of one object.
+    flags : int
+        Sum of `Flag` bits.
+    source, hdu : str
+        File, and the part of it.
+    sha256 : str
+        Hash of type, shape and pixels; the writer fills it in when empty.
+    columns : mapping
+        Values of the columns of the user.
+
+    Raises
+    ------
+    ShapeError
+        If image, mask and variance do not fit, or a value per band is given for another number of bands.
+    """
+
+    id: str
+    image: NDArray[Any]
+    mask: NDArray[np.bool_] | None = None
+    variance: NDArray[np.float32] | None = None
+    level: tuple[float, ...] = ()
+    sigma: tuple[float, ...] = ()
+    unit: str | None = None
+    bands: tuple[str, ...] = ()
+    wavelength_nm: tuple[float, ...] = ()
+    ra: float = _NAN
+    dec: float = _NAN
+    x: float = _NAN
+    y: float = _NAN
+    wcs: str | None = None
+    pixel_scale_arcsec: float = _NAN
+    beam: tuple[float, float, float] = (_NAN, _NAN, _NAN)
+    object: str | None = None
+    group: str | None = None
+    flags: int = 0
+    source: str = ""
+    hdu: str = ""
+    sha256: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = self.image.shape
+        if len(shape) != 3 or not self.image.size:
+            msg = f"the image of cutout '{self.id}' must be (C, H, W) with at least one pixel; got shape {shape}."
+            raise ShapeError(msg)
+        for name, array, wanted in (("mask", self.mask, shape[1:]), ("variance", self.variance, shape)):
+            if array is not None and array.shape != wanted:
+                msg = f"{name} of cutout '{self.id}' must have shape {wanted}, as its image has; got {array.shape}."
+                raise ShapeError(msg)
+        for name in _LISTS:
+            found = getattr(self, name)
+            if found and len(found) != shape[0]:
+                msg = f"{name} of cutout '{self.id}' needs one value for each of {shape[0]} bands; got {len(found)}."
+                raise ShapeError(msg)
+
+
+def pixel_sha256(image: NDArray[Any]) -> str:
+    """Hash type, shape and pixels of an image: equal images have equal hashes, on any machine."""
+    pixels = _little(image)
+    digest = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape} ".encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
+
+
+def encode_row(cutout: Cutout, user: Mapping[str, pa.DataType]) -> dict[str, Any]:
+    """Turn a cutout into the values of its row.
+
+    Parameters
+    ----------
+    cutout : Cutout
+        The row.
+    user : mapping of str to pyarrow.DataType
+        Columns of the user; those that the cutout lacks become null.
+
+    Raises
+    ------
+    DataError
+        If the pixels are not real numbers, or a value of the user does not fit its column, or has none.
+    """
+    if cutout.image.dtype.kind not in "buif" or cutout.image.dtype.itemsize > 8:
+        msg = (
+            f"the pixels of cutout '{cutout.id}' are {cutout.image.dtype}; give integers or floats of at most 8 bytes."
+        )
+        raise DataError(msg)
+    row: dict[str, Any] = {name: getattr(cutout, name) for name in _PLAIN}
+    row["image"] = _little(cutout.image).tobytes()
+    row["dtype"] = cutout.image.dtype.name
+    row["shape"] = cutout.image.shape
+    row["mask"] = None if cutout.mask is None else np.packbits(cutout.mask).tobytes()
+    row["variance"] = None if cutout.variance is None else np.ascontiguousarray(cutout.variance, "<f4").tobytes()
+    row["sha256"] = cutout.sha256 or pixel_sha256(cutout.image)
+    row["flags"] = int(cutout.flags)
+    row.update({name: None if math.isnan(getattr(cutout, name)) else getattr(cutout, name) for name in _FLOATS})
+    row.update({name: getattr(cutout, name) or None for name in _LISTS})
+    row["beam"] = None if all(math.isnan(v) for v in cutout.beam) else cutout.beam
+    stray = [name for name in cutout.columns if name not in user]
+    if stray:
+        near = difflib.get_close_matches(stray[0], list(user), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "name it, with its type, when the store is begun."
+        msg = f"cutout '{cutout.id}' has a value for column '{stray[0]}', which the store lacks; {hint}"
+        raise DataError(msg)
+    row.update({name: _fitting(cutout, name, kind) for name, kind in user.items()})
+    return row
+
+
+def _little(image: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
+
+
+def _fitting(cutout: Cutout, name: str, kind: pa.DataType) -> object:
+    """Check that a value fits its column; arrow would cut 1.5 to the integer 1 without a word."""
+    value = cutout.columns.get(name)
+    if value is None:
+        return None
+    try:
+        if pa.types.is_integer(kind) and isinstance(value, (float, np.floating)):
+            if math.isnan(value):
+                return None
+            if not float(value).is_integer():
+                raise ValueError
+        return pa.scalar(value, kind).as_py()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        msg = f"value {value!r} of cutout '{cutout.id}' does not fit column '{name}' of type {kind}."
+        raise DataError(msg) from None
+
+
+def decode_images(batch: pa.RecordBatch) -> list[NDArray[Any]]:
+    """View the images of a record batch of the store; nothing is copied.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        With columns image, dtype and shape.
+
+    Returns
+    -------
+    list of ndarray, each (C, H, W)
+        Read-only, little-endian, in the type of the file; a view keeps the batch alive.
+
+    Raises
+    ------
+    StoreError
+        If a row has fewer or more bytes than its shape says.
+    """
+    dtypes = [np.dtype(name).newbyteorder("<") for name in batch.column("dtype").to_pylist()]
+    shapes = [tuple(shape) for shape in batch.column("shape").to_pylist()]
+    found = _views(batch.column("image"), dtypes, shapes, "image")
+    return [image for image in found if image is not None]
+
+
+def decode_masks(batch: pa.RecordBatch) -> list[NDArray[np.bool_] | None]:
+    """Unpack the masks of a record batch of the store.
+
+    Returns
+    -------
+    list of ndarray of bool, each (H, W), or None
+        True where a pixel is valid; None where the row has no mask.
+    """
+    shapes = [tuple(shape[1:]) for shape in batch.column("shape").to_pylist()]
+    packed = [(math.prod(shape) + 7) // 8 for shape in shapes]
+    found = _views(batch.column("mask"), [np.dtype("u1")] * len(shapes), [(n,) for n in packed], "mask")
+    return [
+        None if bits is None else np.unpackbits(bits, count=math.prod(shape)).view(np.bool_).reshape(shape)
+        for bits, shape in zip(found, shapes, strict=True)
+    ]
+
+
+def _views(
+    array: pa.Array, dtypes: Sequence[np.dtype[Any]], shapes: Sequence[tuple[int, ...]], name: str
+) -> list[NDArray[Any] | None]:
+    _, raw, data = array.buffers()
+    n = len(array)
+    ends = np.frombuffer(raw, np.int32)[array.offset : array.offset + n + 1].tolist() if n else []
+    null = array.is_null().to_pylist() if array.null_count else [False] * n
+    views: list[NDArray[Any] | None] = []
+    for i in range(n):
+        if null[i]:
+            views.append(None)
+            continue
+        count = math.prod(shapes[i])
+        if ends[i + 1] - ends[i] != count * dtypes[i].itemsize:
+            found = ends[i + 1] - ends[i]
+            msg = (
+                f"{name} of row {i} has {found} bytes, not those of {shapes[i]} {dtypes[i].name}: the store is damaged."
+            )
+            raise StoreError(msg)
+        views.append(np.frombuffer(data, dtypes[i], count, ends[i]).reshape(shapes[i]))
+    return views
+
+
+def decode_rows(batch: pa.RecordBatch, images: Sequence[NDArray[Any]], user: Sequence[str]) -> list[Cutout]:
+    """Make cutouts of the rows of a record batch whose images are at hand."""
+    columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name not in FORM.bulk}
+    masks = decode_masks(batch)
+    shapes = [image.shape for image in images]
+    variances = _views(batch.column("variance"), [np.dtype("<f4")] * len(images), shapes, "variance")
+    found = []
+    for i, image in enumerate(images):
+        known: dict[str, Any] = {name: columns[name][i] for name in ("sha256", *_PLAIN)}
+        known.update({name: _NAN if columns[name][i] is None else columns[name][i] for name in _FLOATS})
+        known.update({name: tuple(columns[name][i] or ()) for name in _LISTS})
+        known["beam"] = (_NAN,) * 3 if columns["beam"][i] is None else tuple(columns["beam"][i])
+        own = {name: columns[name][i] for name in user}
+        found.append(Cutout(image=image, mask=masks[i], variance=variances[i], columns=own, **known))
+    return found
