@@ -363,14 +363,14 @@ def check_same_space(one: Embeddings, other: Embeddings) -> None:
         If the space ids differ.
     """
     if one.space_id != other.space_id:
-        msg = _other_space(one.name, one.space_id, other.space_id, other.provenance.get("run"))
+        msg = _other_space(one.name, one.space_id, other.space_id, other.provenance.get("run"), what="search")
         raise DataError(msg)
 
 
-def _other_space(name: str, one: str, other: str, run: object) -> str:
+def _other_space(name: str, one: str, other: str, run: object, *, what: str = "job") -> str:
     again = f"Re-embed with run '{run}'." if run else "Re-embed both with one run."
     return (
-        f"{name} was written with encoder {_short(one)} but this one is of {_short(other)}; "
+        f"{name} was written with encoder {_short(one)} but this {what} uses {_short(other)}; "
         f"distances between the two mean nothing. {again}"
     )
 
