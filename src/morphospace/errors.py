@@ -10,6 +10,7 @@ __all__ = [
     "NotFittedError",
     "ShapeError",
     "StoreError",
+    "TrainingError",
 ]
 
 
@@ -35,6 +36,10 @@ class StoreError(MorphospaceError, OSError):
 
 class NotFittedError(MorphospaceError, ValueError):
     """Something was asked of an object that has not been trained or fitted."""
+
+
+class TrainingError(MorphospaceError, RuntimeError):
+    """A training cannot go on: the loss is not finite, the method misbehaves."""
 
 
 class MissingDependencyError(MorphospaceError, ImportError):

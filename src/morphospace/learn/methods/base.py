@@ -57,11 +57,16 @@ class Method(nn.Module):
     ----------
     encoders : mapping of str to Module
         By modality; the one named "image" is what `embed` uses.
-    view_sizes : tuple of int
-        Side of each view as a multiple of the preparation's size times 1; two entries of 1.0 are two full views.
+    view_sizes : tuple of float
+        Side of each view as a multiple of the preparation's size; two entries of 1.0 are two full views.
     needs_flux : bool
         Whether the batch shall carry flux and masks.
+    paper, bibtex : str
+        What METHODS.md cites.
     """
+
+    paper: str = "a method of our own"
+    bibtex: str = ""
 
     view_sizes: tuple[float, ...] = (1.0, 1.0)
     needs_flux: bool = False

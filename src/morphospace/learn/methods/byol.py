@@ -51,6 +51,14 @@ class BYOL(Method):
     parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS.
     """
 
+    paper = "Grill et al. 2020"
+    bibtex = """@inproceedings{grill2020byol,
+  title = {Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning},
+  author = {Grill, Jean-Bastien and others},
+  booktitle = {NeurIPS},
+  year = {2020}
+}"""
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -39,6 +39,14 @@ class SimCLR(Method):
     log(2B - 1) minus the loss, the bound on the information between views, in nats (van den Oord et al. 2018, eq. 5).
     """
 
+    paper = "Chen et al. 2020"
+    bibtex = """@inproceedings{chen2020simclr,
+  title = {A Simple Framework for Contrastive Learning of Visual Representations},
+  author = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
+  booktitle = {ICML},
+  year = {2020}
+}"""
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -32,6 +32,14 @@ class VICReg(Method):
     8,192 dimensions, for small encoders.
     """
 
+    paper = "Bardes et al. 2022"
+    bibtex = """@inproceedings{bardes2022vicreg,
+  title = {VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning},
+  author = {Bardes, Adrien and Ponce, Jean and LeCun, Yann},
+  booktitle = {ICLR},
+  year = {2022}
+}"""
+
     def __init__(
         self,
         encoder: nn.Module,
