@@ -11,9 +11,8 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,153 +32,18 @@ from morphospace._manifest import (
     software_versions,
     write_manifest,
 )
+from morphospace._part_reader import SCHEMA, Form, Parts, one_batch, read_schema
 from morphospace._rowwise import hash_rows, row_bytes
 from morphospace.errors import ShapeError, StoreError
 
-__all__ = ["Form", "PartWriter", "Parts", "one_batch"]
+__all__ = ["Form", "Manifest", "Part", "PartWriter", "Parts", "one_batch", "read_manifest"]
 
 GROUP_BYTES = 4 << 20
 GROUP_ROWS = 8192  # below the 20,000 rows at which pyarrow begins another page
 PART_BYTES = 64 << 20
 FOOTER_BYTES = 1 << 20  # left free in each part for what is not rows
-SCHEMA = "_common_metadata"
-FOOTERS_KEPT = 256
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a store holds.
-
-    Attributes
-    ----------
-    kind : str
-        One plural word: ``"cutouts"``, ``"embeddings"``.
-    version : int
-        Version of the format that is written, and the newest that is read.
-    bulk : tuple of str
-        Columns that hold the weight (pixels, vectors): plain encoding, no dictionary, no statistics.
-    """
-
-    kind: str
-    version: int
-    bulk: tuple[str, ...]
-
-
-def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """Join the chunks of a table into one record batch."""
-    batches = table.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in table.schema], schema=table.schema)
-
-
-class Parts:
-    """Read a folder of Parquet parts; no file stays open between calls.
-
-    Parameters
-    ----------
-    path : path
-        Folder of the store.
-    form : Form
-        Kind and newest version that is understood.
-
-    Raises
-    ------
-    StoreError
-        If it is no such store, or a part of it is missing.
-    """
-
-    def __init__(self, path: str | Path, form: Form) -> None:
-        self.path = Path(path)
-        self.form = form
-        self.manifest = read_manifest(self.path, kind=form.kind, format_version=form.version)
-        present = {entry.name for entry in self.path.iterdir()}
-        missing = [p.name for p in self.manifest.parts if p.name not in present]
-        if missing:
-            msg = f"'{self.path}' lacks {missing[0]}, which its manifest names; take the folder from a copy."
-            raise StoreError(msg)
-        self.schema = _read_schema(self.path)
-        # first row of each part, and the number of all rows at the end
-        self.starts = np.concatenate([[0], np.cumsum([p.rows for p in self.manifest.parts], dtype=np.int64)])
-        self._footers: OrderedDict[int, Any] = OrderedDict()
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_footers": OrderedDict()}
-
-    def file(self, part: int) -> Path:
-        """Path of a part."""
-        return self.path / self.manifest.parts[part].name
-
-    def footer(self, part: int) -> pq.FileMetaData:
-        """Parquet metadata of a part (``pyarrow.parquet.FileMetaData``), kept for the next call."""
-        found = self._footers.get(part)
-        if found is None:
-            with _reading(self.file(part)):
-                found = pq.read_metadata(self.file(part))
-            if found.num_rows != self.manifest.parts[part].rows:
-                msg = (
-                    f"'{self.file(part)}' has {found.num_rows} rows, but the manifest says "
-                    f"{self.manifest.parts[part].rows}; take the folder from a copy."
-                )
-                raise StoreError(msg)
-            self._footers[part] = found
-            if len(self._footers) > FOOTERS_KEPT:
-                self._footers.popitem(last=False)
-        return found
-
-    def group(self, part: int, group: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """Read one row group as one record batch."""
-        with _reading(self.file(part)), pq.ParquetFile(self.file(part), metadata=self.footer(part)) as file:
-            return one_batch(file.read_row_group(group, columns=_listed(columns), use_threads=False))
-
-    def groups(self) -> Iterator[tuple[int, int, int, int]]:
-        """Walk over the row groups in order: part, group, first row of it, rows in it."""
-        row = 0
-        for part in range(len(self.manifest.parts)):
-            footer = self.footer(part)
-            for group in range(footer.num_row_groups):
-                rows = footer.row_group(group).num_rows
-                yield part, group, row, rows
-                row += rows
-
-    def part_table(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns of one part as a ``pyarrow.Table``."""
-        with _reading(self.file(part)), pq.ParquetFile(self.file(part), metadata=self.footer(part)) as file:
-            return file.read(columns=_listed(columns))
-
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns of all rows as a ``pyarrow.Table``."""
-        tables = [self.part_table(part, columns) for part in range(len(self.manifest.parts))]
-        schema = self.schema if columns is None else pa.schema([self.schema.field(c) for c in columns])
-        if not tables:
-            return schema.empty_table()
-        return pa.concat_tables(t.select(schema.names).replace_schema_metadata(schema.metadata) for t in tables)
-
-
-def _listed(columns: Sequence[str] | None) -> list[str] | None:
-    return None if columns is None else list(columns)
-
-
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Turn what pyarrow says about a damaged file into a StoreError."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except (OSError, pa.ArrowException) as error:
-        msg = f"'{file}' cannot be read ({error}); take it from a copy or make the store again."
-        raise StoreError(msg) from error
-
-
-def _read_schema(path: Path) -> pa.Schema:
-    with _reading(path / SCHEMA):
-        return pq.read_schema(path / SCHEMA)
 
 
 class _OpenPart:
@@ -190,13 +54,14 @@ class _OpenPart:
         self.beside = target.with_name(f"_{target.stem}.tmp")
         self.rows = self.bytes = 0
         self._hash = hashlib.sha256()
+        self._sink = pa.OSFile(str(self.beside), "wb")
         self._file = pq.ParquetWriter(
-            self.beside,
+            self._sink,
             schema,
             compression="none",
             use_dictionary=light or False,
             write_statistics=light or False,
-            data_page_size=1 << 30,  # one page a column and group: cutouts finds a row of pixels by arithmetic
+            data_page_size=1 << 30,  # one page a column and group: a row of pixels is then found by arithmetic
         )
 
     def add(self, batch: pa.RecordBatch, n_bytes: int) -> None:
@@ -207,14 +72,13 @@ class _OpenPart:
 
     def close(self) -> Part:
         self._file.close()
+        self._sink.close()
         return Part(self.target.name, self.rows, self._hash.hexdigest() if self.rows else "")
 
     def abandon(self) -> None:
-        # pyarrow has no way to drop a writer but to close it, which on a full disk fails once more
-        try:
-            self._file.close()
-        except (OSError, pa.ArrowException) as error:
-            _logger.debug("closing %s: %s", self.beside, error)
+        self._file.is_open = False  # else pyarrow closes it when it is collected, and fails once more
+        with contextlib.suppress(OSError):
+            self._sink.close()
         self.beside.unlink(missing_ok=True)
 
 
@@ -378,7 +242,7 @@ class PartWriter:
         fresh = Manifest(self.form.kind, self.form.version, False, columns, metadata=told)
         found = self._found(resume=resume, overwrite=overwrite)
         if found is not None and resume and found.rows:
-            kept = _read_schema(self.path)
+            kept = read_schema(self.path)
             if not kept.remove_metadata().equals(self.schema.remove_metadata()):
                 msg = _other_columns(self.path, kept, self.schema)
                 raise StoreError(msg)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 
 from morphospace._parts import Parts, PartWriter
 from morphospace.errors import ConfigError, DataError, ShapeError
+from morphospace.sky.store_rows import RowReader
 from morphospace.sky.store_schema import (
     COLUMNS,
     FORM,
     Cutout,
     decode_images,
     decode_masks,
-    decode_rows,
     encode_row,
     pixel_sha256,
 )
@@ -35,7 +34,6 @@ __all__ = ["COLUMNS", "Cutout", "Cutouts", "CutoutsWriter", "decode_images", "de
 
 BATCH_ROWS = 256
 BATCH_BYTES = 4 << 20
-CACHE_BYTES = 256 << 20
 
 _logger = logging.getLogger(__name__)
 
@@ -156,10 +154,10 @@ class CutoutsWriter:
 class Cutouts:
     """Rows of a store of cutouts; get one from `Cutouts.open`, and a selection of its rows from `keep`."""
 
-    def __init__(self, parts: Parts, rows: NDArray[np.int64] | None = None) -> None:
-        self._parts = parts
-        self._rows = rows
-        self._cache = _GroupCache(parts)
+    def __init__(self, reader: RowReader, rows: NDArray[np.int64] | None = None) -> None:
+        self._reader = reader
+        self._parts = reader.parts
+        self._rows = rows  # ascending numbers of the rows selected; None: all
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -176,7 +174,7 @@ class Cutouts:
         parts = Parts(path, FORM)
         if not parts.manifest.complete:
             _logger.warning("'%s' is not complete: it has %d rows so far.", path, len(parts))
-        return cls(parts)
+        return cls(RowReader(parts))
 
     @property
     def path(self) -> Path:
@@ -246,12 +244,7 @@ class Cutouts:
             If there is no such row.
         """
         asked = self._numbers(rows)
-        found: dict[int, Cutout] = {}
-        unique = np.unique(asked if self._rows is None else self._rows[asked])
-        for places in self._cache.places(unique):
-            found.update(places)
-        wanted = asked if self._rows is None else self._rows[asked]
-        return [found[int(row)] for row in wanted]
+        return self._reader.read(asked if self._rows is None else self._rows[asked])
 
     def keep(self, rows: Sequence[int] | Sequence[bool] | NDArray[Any]) -> Cutouts:
         """Select rows, without copying any; the selection has the order of the store.
@@ -279,7 +272,7 @@ class Cutouts:
             if (np.diff(chosen) == 0).any():
                 msg = "keep was given a row number twice; give each once, or use read() to repeat rows."
                 raise DataError(msg)
-        return Cutouts(self._parts, chosen if self._rows is None else self._rows[chosen])
+        return Cutouts(self._reader, chosen if self._rows is None else self._rows[chosen])
 
     def _numbers(self, rows: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
         given = np.asarray(rows if len(rows) else np.zeros(0, np.int64))
@@ -300,40 +293,3 @@ class Cutouts:
                 msg = f"'{self.path}' has no column '{name}'; {hint}"
                 raise DataError(msg)
         return list(columns)
-
-
-class _GroupCache:
-    """Row groups read last, up to 256 MiB."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._starts: dict[int, NDArray[np.int64]] = {}
-        self._held: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self._bytes = 0
-
-    def places(self, rows: NDArray[np.int64]) -> Iterator[dict[int, Cutout]]:
-        user = [n for n in self._parts.schema.names if n not in COLUMNS.names]
-        part_of = np.searchsorted(self._parts.starts, rows, side="right") - 1
-        for part in np.unique(part_of).tolist():
-            inside = rows[part_of == part] - self._parts.starts[part]
-            footer = self._parts.footer(part)
-            sizes = [footer.row_group(g).num_rows for g in range(footer.num_row_groups)]
-            starts = np.concatenate([[0], np.cumsum(sizes)])
-            group_of = np.searchsorted(starts, inside, side="right") - 1
-            for group in np.unique(group_of).tolist():
-                at = inside[group_of == group]
-                batch = self._get(part, group).take(pa.array(at - starts[group]))
-                images = decode_images(batch)
-                numbers = (at + self._parts.starts[part]).tolist()
-                yield dict(zip(numbers, decode_rows(batch, images, user), strict=True))
-
-    def _get(self, part: int, group: int) -> pa.RecordBatch:
-        found = self._held.get((part, group))
-        if found is None:
-            found = self._held[part, group] = self._parts.group(part, group)
-            self._bytes += found.nbytes
-            while self._bytes > CACHE_BYTES and len(self._held) > 1:
-                self._bytes -= self._held.popitem(last=False)[1].nbytes
-        else:
-            self._held.move_to_end((part, group))
-        return found

@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from morphospace._parts import Form
 from morphospace.errors import DataError, ShapeError, StoreError
 
-__all__ = ["COLUMNS", "FORM", "Cutout", "decode_images", "decode_masks", "decode_rows", "encode_row", "pixel_sha256"]
+__all__ = [
+    "COLUMNS",
+    "FORM",
+    "Cutout",
+    "decode_images",
+    "decode_masks",
+    "decode_row",
+    "encode_row",
+    "image_layouts",
+    "pixel_sha256",
+]
 
 FORM = Form(kind="cutouts", version=1, bulk=("image", "mask", "variance"))
 
@@ -55,7 +65,8 @@ COLUMNS = pa.schema(
 )
 _FLOATS = ("ra", "dec", "x", "y", "pixel_scale_arcsec")
 _LISTS = ("bands", "wavelength_nm", "level", "sigma")
-_PLAIN = ("id", "unit", "wcs", "object", "group", "flags", "source", "hdu")
+_OURS = frozenset(COLUMNS.names)
+_PLAIN = ("id", "sha256", "unit", "wcs", "object", "group", "flags", "source", "hdu")
 _NAN = math.nan
 
 
@@ -238,10 +249,15 @@ def decode_images(batch: pa.RecordBatch) -> list[NDArray[Any]]:
     StoreError
         If a row has fewer or more bytes than its shape says.
     """
-    dtypes = [np.dtype(name).newbyteorder("<") for name in batch.column("dtype").to_pylist()]
-    shapes = [tuple(shape) for shape in batch.column("shape").to_pylist()]
-    found = _views(batch.column("image"), dtypes, shapes, "image")
+    found = _views(batch.column("image"), image_layouts(batch), "image")
     return [image for image in found if image is not None]
+
+
+def image_layouts(batch: pa.RecordBatch) -> list[tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Give type and shape of the image of each row."""
+    dtypes = {name: np.dtype(name).newbyteorder("<") for name in batch.column("dtype").unique().to_pylist()}
+    shapes = batch.column("shape").flatten().to_numpy().reshape(-1, 3).tolist()  # (rows, 3)
+    return [(dtypes[d], tuple(s)) for d, s in zip(batch.column("dtype").to_pylist(), shapes, strict=True)]
 
 
 def decode_masks(batch: pa.RecordBatch) -> list[NDArray[np.bool_] | None]:
@@ -252,50 +268,45 @@ def decode_masks(batch: pa.RecordBatch) -> list[NDArray[np.bool_] | None]:
     list of ndarray of bool, each (H, W), or None
         True where a pixel is valid; None where the row has no mask.
     """
-    shapes = [tuple(shape[1:]) for shape in batch.column("shape").to_pylist()]
-    packed = [(math.prod(shape) + 7) // 8 for shape in shapes]
-    found = _views(batch.column("mask"), [np.dtype("u1")] * len(shapes), [(n,) for n in packed], "mask")
-    return [
-        None if bits is None else np.unpackbits(bits, count=math.prod(shape)).view(np.bool_).reshape(shape)
-        for bits, shape in zip(found, shapes, strict=True)
-    ]
+    shapes = [shape[1:] for _, shape in image_layouts(batch)]
+    packed = [(np.dtype("u1"), ((math.prod(shape) + 7) // 8,)) for shape in shapes]
+    found = _views(batch.column("mask"), packed, "mask")
+    return [None if bits is None else _unpack(bits, shape) for bits, shape in zip(found, shapes, strict=True)]
+
+
+def _unpack(bits: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.unpackbits(bits, count=math.prod(shape)).view(np.bool_).reshape(shape)
 
 
 def _views(
-    array: pa.Array, dtypes: Sequence[np.dtype[Any]], shapes: Sequence[tuple[int, ...]], name: str
+    array: pa.Array, layouts: Sequence[tuple[np.dtype[Any], tuple[int, ...]]], name: str
 ) -> list[NDArray[Any] | None]:
+    """View the values of a binary column as arrays; null gives None."""
+    if not len(array):
+        return []
     _, raw, data = array.buffers()
-    n = len(array)
-    ends = np.frombuffer(raw, np.int32)[array.offset : array.offset + n + 1].tolist() if n else []
-    null = array.is_null().to_pylist() if array.null_count else [False] * n
+    ends = np.frombuffer(raw, np.int32)[array.offset : array.offset + len(array) + 1].tolist()
+    valid = array.is_valid().to_pylist()
     views: list[NDArray[Any] | None] = []
-    for i in range(n):
-        if null[i]:
-            views.append(None)
-            continue
-        count = math.prod(shapes[i])
-        if ends[i + 1] - ends[i] != count * dtypes[i].itemsize:
-            found = ends[i + 1] - ends[i]
-            msg = (
-                f"{name} of row {i} has {found} bytes, not those of {shapes[i]} {dtypes[i].name}: the store is damaged."
-            )
+    for i, (dtype, shape) in enumerate(layouts):
+        count, n_bytes = math.prod(shape), ends[i + 1] - ends[i]
+        if valid[i] and n_bytes != count * dtype.itemsize:
+            msg = f"{name} of row {i} has {n_bytes} bytes, not those of {shape} {dtype.name}: the store is damaged."
             raise StoreError(msg)
-        views.append(np.frombuffer(data, dtypes[i], count, ends[i]).reshape(shapes[i]))
+        views.append(np.frombuffer(data, dtype, count, ends[i]).reshape(shape) if valid[i] else None)
     return views
 
 
-def decode_rows(batch: pa.RecordBatch, images: Sequence[NDArray[Any]], user: Sequence[str]) -> list[Cutout]:
-    """Make cutouts of the rows of a record batch whose images are at hand."""
-    columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name not in FORM.bulk}
-    masks = decode_masks(batch)
-    shapes = [image.shape for image in images]
-    variances = _views(batch.column("variance"), [np.dtype("<f4")] * len(images), shapes, "variance")
-    found = []
-    for i, image in enumerate(images):
-        known: dict[str, Any] = {name: columns[name][i] for name in ("sha256", *_PLAIN)}
-        known.update({name: _NAN if columns[name][i] is None else columns[name][i] for name in _FLOATS})
-        known.update({name: tuple(columns[name][i] or ()) for name in _LISTS})
-        known["beam"] = (_NAN,) * 3 if columns["beam"][i] is None else tuple(columns["beam"][i])
-        own = {name: columns[name][i] for name in user}
-        found.append(Cutout(image=image, mask=masks[i], variance=variances[i], columns=own, **known))
-    return found
+def decode_row(columns: Mapping[str, Sequence[Any]], row: int, image: NDArray[Any]) -> Cutout:
+    """Make a cutout of a row of columns that are Python lists, and of its image; arrays are its own."""
+    known: dict[str, Any] = {name: columns[name][row] for name in _PLAIN}
+    known.update({name: _NAN if columns[name][row] is None else columns[name][row] for name in _FLOATS})
+    known.update({name: tuple(columns[name][row] or ()) for name in _LISTS})
+    if columns["beam"][row] is not None:
+        known["beam"] = tuple(columns["beam"][row])
+    if columns["mask"][row] is not None:
+        known["mask"] = _unpack(np.frombuffer(columns["mask"][row], np.uint8), image.shape[1:])
+    if columns["variance"][row] is not None:
+        known["variance"] = np.frombuffer(columns["variance"][row], "<f4").reshape(image.shape).copy()
+    own = {name: values[row] for name, values in columns.items() if name not in _OURS}
+    return Cutout(image=image, columns=own, **known)
