@@ -124,7 +124,10 @@ class _Compiler:
         self.quoted: dict[str, str] = {}  # stand-in -> name written in backticks
 
     def compile(self) -> _Part:
-        part = self.visit(self.parse())
+        try:
+            part = self.visit(self.parse())
+        except RecursionError:
+            self.refuse("it is nested too deep")
         if not part.condition:
             self.refuse("it is a value and not a condition")
         return part
@@ -211,10 +214,10 @@ class _Compiler:
         left, right = self.value(node.left), self.value(node.right)
         if isinstance(node.op, ast.BitAnd):
             return _Part(pc.bit_wise_and(left, right), condition=False)
-        if type(node.op) not in _ARITHMETIC:
-            self.refuse(f"{ast.unparse(node)[:60]!r} is not allowed in it; join conditions with and, or, not")
         if isinstance(node.op, ast.Div):  # whole numbers divide as in Python 3, and x / 0 is not an error
             return _Part(pc.divide(left.cast(pa.float64()), right.cast(pa.float64())), condition=False)
+        if type(node.op) not in _ARITHMETIC:
+            self.refuse(f"{ast.unparse(node)[:60]!r} is not allowed in it; join conditions with and, or, not")
         return _Part(_ARITHMETIC[type(node.op)](left, right), condition=False)
 
     def compare(self, node: ast.Compare) -> _Part:
