@@ -42,4 +42,5 @@ def pixel_pca(images: ArrayLike, *, n_components: int = 64, seed: int = 0) -> ND
         raise DataError(msg)
     n = min(n_components, *x.shape)
     pca = PCA(n, svd_solver="randomized", random_state=seed)
-    return np.asarray(pca.fit_transform(x), dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # shares of variance of constant images, 0 / 0
+        return np.asarray(pca.fit_transform(x), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -83,6 +84,7 @@ def train(
     if run.finished:
         return run
     keep_freed_memory()
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces its precision on every call
     fabric = Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=_precision(loop))  # type: ignore[arg-type]
     fabric.launch()
     chosen = views or preset_views("radio" if _bands(data) == 1 else "optical")

@@ -92,12 +92,14 @@ def batch_stacks(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> Iterator[Sta
         stacked = _joined(images[part])
         some = any(m is not None for m in masks[part])
         full = np.ones(first.shape[-2:], dtype=bool)
+        mask = np.stack([full if m is None else m for m in masks[part]]) if some else None
+        levels, sigmas = _noise_of(level[part], sigma[part], stacked, mask)
         yield Stack(
             rows=rows[part],
             images=stacked,
-            mask=np.stack([full if m is None else m for m in masks[part]]) if some else None,
-            level=_checked(level[part], first, ids[start]),
-            sigma=_checked(sigma[part], first, ids[start]),
+            mask=mask,
+            level=levels,
+            sigma=sigmas,
             pixel_scale_arcsec=pixel[part],
             beam_arcsec=np.asarray(beam[part]),
             ids=ids[part],
@@ -158,11 +160,17 @@ def _bands(column: pa.Array) -> list[NDArray[np.float32]]:
     return [values[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def _checked(values: list[NDArray[np.float32]], image: NDArray[Any], name: str) -> NDArray[np.float32]:
-    if any(len(v) != len(image) for v in values):
-        msg = f"cutout '{name}' has {len(image)} bands but another number of levels and sigmas; curate the store anew."
-        raise DataError(msg)
-    return np.stack(values)
+def _noise_of(
+    level: list[NDArray[np.float32]],
+    sigma: list[NDArray[np.float32]],
+    images: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    bands = images.shape[1]
+    if all(len(a) == len(b) == bands for a, b in zip(level, sigma, strict=True)):
+        return np.stack(level), np.stack(sigma)
+    found = [estimate_noise(im, None if mask is None else mask[i]) for i, im in enumerate(images)]
+    return np.stack([n.level for n in found]), np.stack([n.sigma for n in found])
 
 
 def _beam_size(beam: object) -> float:

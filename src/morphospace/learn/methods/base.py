@@ -44,7 +44,8 @@ class Method(nn.Module):
     """Parent of every method.
 
     The loop calls ``method(batch, progress)`` and nothing inside it; `progress` runs from 0 to 1 in a phase, so that
-    schedules are functions of it.
+    schedules are functions of it. Keep each constructor argument in an attribute of its name: a run records and rebuilds
+    the method from these.
 
     Parameters
     ----------

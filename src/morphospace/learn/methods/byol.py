@@ -80,6 +80,8 @@ class BYOL(Method):
         if ema_schedule not in ("cosine", "constant"):
             msg = f"ema_schedule of BYOL must be cosine or constant; got '{ema_schedule}'."
             raise ConfigError(msg)
+        self.projection_size = projection_size
+        self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size)
         self.predictor = mlp(projection_size, hidden_size, projection_size)
         self.target: nn.Module | None = None

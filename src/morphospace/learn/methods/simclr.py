@@ -60,6 +60,8 @@ class SimCLR(Method):
         if not temperature > 0:
             msg = f"temperature of SimCLR must be positive; got {temperature}."
             raise ConfigError(msg)
+        self.projection_size = projection_size
+        self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size)
         self.temperature = temperature
 

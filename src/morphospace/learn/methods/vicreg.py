@@ -52,6 +52,8 @@ class VICReg(Method):
         covariance: float = 1.0,
     ) -> None:
         super().__init__(encoder, layer=layer)
+        self.projection_size = projection_size
+        self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size, layers=3)
         self.invariance = invariance
         self.variance = variance
