@@ -134,22 +134,9 @@ def options_from(
     callable
         Decorator.
     """
-    options: list[Callable[[F], F]] = []
-    for parameter in signature_of(where).parameters:
-        if parameter.name in skip:
-            continue
-        flag = (rename or {}).get(parameter.name, parameter.name)
-        prefix = "" if parameter.name in flatten else f"{flag}-"
-        if parameter.kind.fields:
-            if parameter.default is None:
-                options.append(_option(parameter, f"{table}{JOINT}{parameter.name}", flag, Kind("bool"), required))
-            options.extend(
-                _option(field, JOINT.join((table, parameter.name, field.name)), prefix + field.name, field.kind, False)
-                for field in parameter.kind.fields
-                if field.kind.base != "object"
-            )
-        elif parameter.kind.base != "object":
-            options.append(_option(parameter, f"{table}{JOINT}{parameter.name}", flag, parameter.kind, required))
+    signature = signature_of(where)
+    wanted = [parameter for parameter in signature.parameters if parameter.name not in skip]
+    options = [option for each in wanted for option in _options(each, table, "", flatten, rename or {}, required)]
 
     def decorate(function: F) -> F:
         for option in reversed(options):
@@ -159,10 +146,32 @@ def options_from(
     return decorate
 
 
+def _options(
+    parameter: Parameter,
+    table: str,
+    prefix: str,
+    flatten: Collection[str],
+    rename: Mapping[str, str],
+    required: bool,
+) -> list[Callable[[F], F]]:
+    """Return the options of one parameter: one, or those of the fields of a dataclass."""
+    name = f"{table}{JOINT}{parameter.name}"
+    flag = prefix + rename.get(parameter.name, parameter.name)
+    if not parameter.kind.fields:
+        return [] if parameter.kind.base == "object" else [_option(parameter, name, flag, parameter.kind, required)]
+    flat = parameter.name in flatten
+    alone = parameter.default is None and not flat
+    options = [_option(parameter, name, flag, Kind("bool"), required)] if alone else []
+    inner = prefix if flat else f"{flag}-"
+    for field in parameter.kind.fields:
+        options.extend(_options(field, name, inner, flatten, {}, required=False))
+    return options
+
+
 def _option(parameter: Parameter, name: str, flag: str, kind: Kind, required: bool) -> Callable[[F], F]:
     """Return the click option of one parameter."""
     default = None if parameter.default is REQUIRED else parameter.default
-    spelled = "--" + flag.replace("_", "-")
+    spelled = f"-{flag}" if len(flag) == 1 else "--" + flag.replace("_", "-")
     settings: dict[str, Any] = {"help": parameter.help, "required": required and parameter.default is REQUIRED}
     if kind.base == "bool":
         if default is True:
@@ -171,7 +180,7 @@ def _option(parameter: Parameter, name: str, flag: str, kind: Kind, required: bo
     else:
         settings |= _type(kind, default) | {"multiple": kind.many and not kind.length}
         settings |= {"nargs": kind.length} if kind.many and kind.length else {}
-        settings |= {"show_default": str(default)} if default not in (None, ()) else {}
+        settings |= {"default": default, "show_default": True} if default not in (None, ()) else {}
     return click.option(spelled, name, **settings)
 
 

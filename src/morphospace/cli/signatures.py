@@ -149,8 +149,10 @@ def _parameters(
 def _words(module: str, name: str, words: dict[str, str]) -> str:
     """Return the words on a parameter; "See `Other`" are those on the parameter of the same name there."""
     text = words.get(name, "")
-    if (match := re.match(r"See `(\w+)`", text)) and _definition(module, match[1]) is not None:
-        text = {each.name: each.help for each in signature_of(f"{module}:{match[1]}").parameters}.get(name, text)
+    other = re.match(r"See `(\w+)`", text)
+    node = _definition(module, other[1]) if other else None
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        text = _parse_docstring(ast.get_docstring(node) or "")[2].get(name, text)
     return _plain(text)
 
 
@@ -160,7 +162,10 @@ def _class_parameters(module: str, node: ast.ClassDef, words: dict[str, str]) ->
             return _parameters(module, each, words, method=True)
     return tuple(
         Parameter(
-            each.target.id, _kind(module, each.annotation), _default(module, each.value), words.get(each.target.id, "")
+            each.target.id,
+            _kind(module, each.annotation),
+            _default(module, each.value),
+            _words(module, each.target.id, words),
         )
         for each in node.body
         if isinstance(each, ast.AnnAssign)
@@ -222,7 +227,9 @@ def _subscript_kind(module: str, node: ast.Subscript) -> Kind:
         return replace(_kind(module, items[0]), optional=True)
     if head in _SEQUENCES:
         fixed = head == "tuple" and not (isinstance(items[-1], ast.Constant) and items[-1].value is Ellipsis)
-        return Kind(_kind(module, items[0]).base, many=True, length=len(items) if fixed else 0)
+        named = any(isinstance(each, ast.Name) and each.id == "str" for each in ast.walk(items[0]))
+        base: Base = "str" if named else _kind(module, items[0]).base  # names stay names: an id may be "12"
+        return Kind(base, many=True, length=len(items) if fixed else 0)
     return Kind("object")
 
 
@@ -251,9 +258,11 @@ def _union(left: Kind, right: Kind) -> Kind:
     length = left.length if left.length == right.length else 0
     many = left.many or right.many
     bases = {kind.base for kind in kinds if kind.base != "object"}
-    if bases <= {"str", "path"}:
+    if bases <= {"str", "path"} and not many:
         choices = left.choices + right.choices if left.choices and right.choices else ()
         return Kind("path" if "path" in bases else "str", choices, many, length, optional, fields)
+    if many and bases & {"str", "path"}:
+        return Kind("str", (), many, length, optional, fields)
     return Kind(bases.pop() if len(bases) == 1 else "value", (), many, length, optional, fields)
 
 

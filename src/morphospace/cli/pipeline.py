@@ -1,0 +1,201 @@
+"""From a config to objects and calls: what `morphospace run` does, and each verb that reads a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morphospace.config import arguments_from, call_from, nearest
+from morphospace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from morphospace.learn.methods import Method
+    from morphospace.learn.views import Views
+    from morphospace.runs import Run
+    from morphospace.sky.cutouts import Cutouts
+    from morphospace.space.embeddings import Embeddings
+
+__all__ = ["TABLES", "Pipeline", "check", "config_of_run"]
+
+#: Tables of a config file, in the order of work.
+TABLES = ("curate", "encoder", "method", "views", "train", "embed", "export")
+DEFAULT_METHOD = "BYOL"
+
+
+def check(config: Mapping[str, Any], source: str) -> None:
+    """Read a whole config without doing anything, so that a mistake at its end is told at once.
+
+    Parameters
+    ----------
+    config : mapping
+        Tables as of `load_toml`.
+    source : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a table or key is unknown, a value of the wrong type, or a required key is missing.
+    """
+    for name, table in config.items():
+        if name not in TABLES:
+            msg = f"unknown table '{name}' in {source}{nearest(name, TABLES)}"
+            raise ConfigError(msg)
+        if not isinstance(table, Mapping):
+            msg = f"'{name}' in {source} must be a table, written [{name}]; got {table!r}"
+            raise ConfigError(msg)
+    pipeline = Pipeline(config, source)
+    for name in config:
+        pipeline.check(name)
+
+
+class Pipeline:
+    """The calls that a config describes.
+
+    Parameters
+    ----------
+    config : mapping
+        Tables as of `load_toml`.
+    source : str
+        Name of the file, for messages.
+    """
+
+    def __init__(self, config: Mapping[str, Any], source: str) -> None:
+        self.config, self.source = config, source
+
+    def table(self, name: str, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return the keys of one table, but for those that are no parameters of the call."""
+        return {key: value for key, value in self.config.get(name, {}).items() if key not in without}
+
+    def check(self, name: str) -> None:
+        """Check the keys of one table."""
+        if name == "views":
+            self._views_arguments("radio")
+        else:
+            arguments_from(
+                self.table(name, without=_BESIDE.get(name, ())), self._target(name), name, source=self.source
+            )
+
+    def curate(self) -> Cutouts:
+        """Call curate with the table [curate]."""
+        from morphospace.sky.curate import curate
+
+        return call_from(self.table("curate"), curate, "curate", source=self.source)
+
+    def train(self, data: Cutouts) -> Run:
+        """Call train on cutouts with the tables [encoder], [method], [views] and [train]."""
+        from morphospace.learn.data import first_shape
+        from morphospace.learn.train import train
+
+        bands = first_shape(data)[0] if len(data) else 1
+        views = self.views("radio" if bands == 1 else "optical")
+        target = partial(train, self.method(bands), data, views=views)
+        return call_from(self.table("train", without=_BESIDE["train"]), target, "train", source=self.source)
+
+    def method(self, bands: int) -> Method:
+        """Build the method and its encoder; the weights' start is that of the seed in [train]."""
+        import torch
+
+        from morphospace.learn.encoders import encoder
+
+        torch.manual_seed(self.table("train").get("seed", 0))
+        network = call_from({"bands": bands, **self.table("encoder")}, encoder, "encoder", source=self.source)
+        target = partial(self._method_class(), network)
+        return call_from(self.table("method", without=_BESIDE["method"]), target, "method", source=self.source)
+
+    def views(self, preset: str) -> Views:
+        """Build the views; `preset` is that of a config without one."""
+        from morphospace.learn.views import views
+
+        built, changed = self._views_arguments(preset)
+        return replace(views(**built), **changed)
+
+    def embed(self, run: Run | str, data: Cutouts) -> Embeddings:
+        """Call embed with the table [embed]."""
+        from morphospace.space.embed import embed
+
+        target = partial(embed, run, data)
+        return call_from(self.table("embed", without=_BESIDE["embed"]), target, "embed", source=self.source)
+
+    def export(self, emb: Embeddings) -> Any:  # noqa: ANN401
+        """Call export with the table [export]."""
+        from morphospace.space.export import export
+
+        return call_from(self.table("export"), partial(export, emb), "export", source=self.source)
+
+    def _method_class(self) -> type[Method]:
+        from morphospace.learn.methods import METHODS
+
+        name = self.table("method").get("name", DEFAULT_METHOD)
+        if name not in METHODS:
+            msg = f"unknown method {name!r} in {self.source}{nearest(str(name), METHODS)}"
+            raise ConfigError(msg)
+        return METHODS[name]
+
+    def _views_arguments(self, preset: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arguments of the function `views`, and the fields of `Views` to change."""
+        from morphospace.learn.views import Views, views
+
+        table = {"preset": preset, **self.table("views")}
+        own = {field.name for field in fields(Views)} - {"prepare"}
+        changed = {key: value for key, value in table.items() if key in own}
+        built = {key: value for key, value in table.items() if key not in own}
+        return (
+            arguments_from(built, views, "views", source=self.source),
+            arguments_from(changed, Views, "views", source=self.source),
+        )
+
+    def _target(self, name: str) -> Callable[..., Any]:
+        """Return what a table calls, with the objects bound that come from other tables."""
+        from morphospace.learn.encoders import encoder
+        from morphospace.learn.train import train
+        from morphospace.sky.curate import curate
+        from morphospace.space.embed import embed
+        from morphospace.space.export import export
+
+        targets: dict[str, Callable[..., Any]] = {
+            "curate": curate,
+            "encoder": encoder,
+            "train": partial(train, None, None, views=None),  # type: ignore[arg-type] # never called
+            "embed": partial(embed, "", None),  # type: ignore[arg-type]
+            "export": partial(export, None),  # type: ignore[arg-type]
+        }
+        return targets[name] if name in targets else partial(self._method_class(), None)  # type: ignore[arg-type]
+
+
+#: Keys of a table that are no parameters of its call, but say which objects it gets.
+_BESIDE = {"method": ("name",), "train": ("data",), "embed": ("run", "data")}
+
+
+def config_of_run(run: Run) -> dict[str, Any]:
+    """Return the config that goes on with a run, from what the run says of itself.
+
+    Parameters
+    ----------
+    run : Run
+        Finished or not.
+
+    Returns
+    -------
+    dict
+        Tables as of a config file.
+    """
+    recorded = run.config
+    method = dict(recorded["method"])
+    if "layer" in recorded:
+        method["layer"] = recorded["layer"]
+    return {
+        "encoder": recorded["encoder"],
+        "method": method,
+        "views": {**recorded["preparation"], **recorded["views"]},
+        "train": {
+            **recorded["train"],
+            "loop": recorded["loop"],
+            "data": recorded["data"].get("path"),
+            "out": str(run.path),
+            "resume": True,
+        },
+    }
