@@ -116,7 +116,9 @@ def read_manifest(path: Path, *, kind: str, format_version: int) -> Manifest:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"'{path / MANIFEST}' is damaged ({type(error).__name__}: {error}); make the store again or take a copy."
+    return (
+        f"'{path / MANIFEST}' is damaged ({type(error).__name__}: {error}); take the folder from a copy, or delete it."
+    )
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

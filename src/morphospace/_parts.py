@@ -20,7 +20,6 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from morphospace._manifest import (
     MANIFEST,
@@ -34,7 +33,7 @@ from morphospace._manifest import (
 )
 from morphospace._part_reader import SCHEMA, Form, Parts, one_batch, read_schema
 from morphospace._rowwise import hash_rows, row_bytes
-from morphospace.errors import ShapeError, StoreError
+from morphospace.errors import DataError, ShapeError, StoreError
 
 __all__ = ["Form", "Manifest", "Part", "PartWriter", "Parts", "one_batch", "read_manifest"]
 
@@ -128,7 +127,7 @@ class PartWriter:
         self.form = form
         self.part_bytes = part_bytes - min(FOOTER_BYTES, part_bytes // 8)
         self.group_bytes = group_bytes
-        self._pending: list[Any] = []
+        self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._part: _OpenPart | None = None
         self._busy = False  # within a step that must not be taken up again after an exception
@@ -148,18 +147,15 @@ class PartWriter:
     ) -> None:
         if error is None:
             self.close()
-            return
-        try:
-            if not self._busy:
+        elif not self.failed:
+            try:
                 self.flush()
-        except (OSError, pa.ArrowException) as second:
-            _logger.warning("the last rows could not be kept in '%s': %s", self.path, second)
-        finally:
-            self._abandon()
+            except StoreError as second:
+                _logger.warning("the last rows are not in '%s': %s", self.path, second)
 
     @property
     def failed(self) -> bool:
-        """Whether an exception broke off a step, after which nothing more can be written."""
+        """Whether a write was broken off by an exception; then nothing more can be written."""
         return self._busy
 
     @property
@@ -177,26 +173,32 @@ class PartWriter:
         return Parts(self.path, self.form).table(columns)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add the rows of a record batch; it may have any length and must have the columns of the schema.
+        """Add the rows of a record batch, which may have any length.
 
         Raises
         ------
+        DataError
+            If its columns do not fit those of the store.
         StoreError
-            If the disk does not take them. The rows up to the last complete part stay.
+            If the disk does not take them; the rows up to the last complete part stay.
         """
-        batch = batch.select(self.schema.names).cast(self.schema)
-        sizes = row_bytes(batch)
+        try:
+            batch = batch.select(self.schema.names).cast(self.schema)
+            batch.validate()
+        except (KeyError, ValueError, pa.ArrowException) as error:
+            msg = f"rows do not fit the columns of '{self.path}' ({error}); give {self.schema.names}."
+            raise DataError(msg) from error
         with self._step():
             if self._grows:
                 self._take_up_last()
-            self._queue(batch, sizes)
+            self._queue(batch)
 
     def flush(self) -> None:
         """Put all rows so far on disk and into the manifest; the last part grows on when more come."""
         with self._step():
             self._write_pending()
             if self._part is not None:
-                self._finish_part()
+                self._finish_part(self._part)
                 self._grows = True
 
     def close(self, metadata: Mapping[str, Any] | None = None) -> None:
@@ -204,8 +206,7 @@ class PartWriter:
         self.flush()
         with self._step():
             if not self._manifest.parts:
-                self._open_part(0)
-                self._finish_part()  # an empty table, so that pandas and others can read the folder
+                self._finish_part(self._open_part(0))  # an empty table, so that pandas and others can read the folder
                 self._grows = True
             told = {**self._manifest.metadata, **(metadata or {})}
             self._save(replace(self._manifest, parts=self._hashed(), complete=True, metadata=told))
@@ -215,19 +216,23 @@ class PartWriter:
 
         Parameters
         ----------
-        columns : mapping of str to pyarrow.Array
+        columns : mapping of str to sequence or pyarrow.Array
             One value for each row, in the order of the rows.
 
         Returns
         -------
         int
             Number of parts written. Killed on the way, some parts have the new values: call it again.
+
+        Raises
+        ------
+        ShapeError
+            If there are not as many values as rows.
+        DataError
+            If there is no such column, or a value does not fit it.
         """
         self.flush()
-        new = pa.table({name: pa.array(c, self.schema.field(name).type) for name, c in columns.items()})
-        if len(new) != self.rows:
-            msg = f"replace needs a value for each of the {self.rows} rows of '{self.path}'; got {len(new)}."
-            raise ShapeError(msg)
+        new = self._new_values(columns)
         old = Parts(self.path, self.form)
         changed = [i for i in range(len(old.manifest.parts)) if not _same(old, i, new)]
         if changed:
@@ -294,10 +299,10 @@ class PartWriter:
             return self._manifest.parts
         return tuple(p for p in self._manifest.parts if p.name != self._part.target.name)
 
-    def _queue(self, batch: pa.RecordBatch, sizes: NDArray[np.int64]) -> None:
+    def _queue(self, batch: pa.RecordBatch) -> None:
         """Cut rows into groups: one ends when the next row would not fit."""
         start, rows = 0, len(batch)
-        ends = np.cumsum(sizes)
+        ends = np.cumsum(row_bytes(batch))
         pending = self._pending_rows
         while start < rows:
             before = int(ends[start - 1]) if start else 0
@@ -318,29 +323,50 @@ class PartWriter:
         if not self._pending:
             return
         group = one_batch(pa.Table.from_batches(self._pending))
-        n_bytes = self._pending_bytes
-        if self._part is not None and self._part.rows and self._part.bytes + n_bytes > self.part_bytes:
-            self._finish_part()
-        if self._part is None:
-            self._open_part(len(self._manifest.parts))
-        assert self._part is not None
-        self._part.add(group, n_bytes)
+        part = self._part
+        if part is not None and part.rows and part.bytes + self._pending_bytes > self.part_bytes:
+            self._finish_part(part)
+            part = None
+        if part is None:
+            part = self._open_part(len(self._manifest.parts))
+        part.add(group, self._pending_bytes)
         self._pending, self._pending_bytes = [], 0
 
+    def _new_values(self, columns: Mapping[str, Any]) -> pa.Table:
+        arrays, fields = [], []
+        for name, values in columns.items():
+            if name not in self.schema.names:
+                msg = f"'{self.path}' has no column '{name}' to replace; it has {self.schema.names}."
+                raise DataError(msg)
+            fields.append(self.schema.field(name))
+            if len(values) != self.rows:
+                msg = f"column '{name}' needs a value for each of the {self.rows} rows; got {len(values)}."
+                raise ShapeError(msg)
+            try:
+                is_arrow = isinstance(values, pa.Array | pa.ChunkedArray)
+                arrays.append(values.cast(fields[-1].type) if is_arrow else pa.array(values, fields[-1].type))
+            except (pa.ArrowException, TypeError, ValueError) as error:
+                msg = f"a value does not fit column '{name}' of '{self.path}' ({error})."
+                raise DataError(msg) from error
+        return pa.table(arrays, schema=pa.schema(fields))
+
     def _replace_in(self, old: Parts, changed: list[int], new: pa.Table) -> None:
-        parts = [replace(p, content="") if i in changed else p for i, p in enumerate(self._manifest.parts)]
-        self._save(replace(self._manifest, parts=tuple(parts), complete=False))
-        walk = [place for place in old.groups() if place[0] in set(changed)]
+        parts = list(self._manifest.parts)
         for index in changed:
-            self._part = _OpenPart(old.file(index), self.schema, self._light)
-            for _, group, row, rows in (place for place in walk if place[0] == index):
+            parts[index] = replace(parts[index], content="")
+        self._save(replace(self._manifest, parts=tuple(parts), complete=False))
+        for index in changed:
+            row = int(old.starts[index])
+            part = self._part = _OpenPart(old.file(index), self.schema, self._light)
+            for group, rows in enumerate(old.group_rows(index)):
                 table = pa.Table.from_batches([old.group(index, group)])
-                for name in new.column_names:
-                    at = table.schema.get_field_index(name)
-                    table = table.set_column(at, self.schema.field(name), new.column(name).slice(row, rows))
-                self._part.add(one_batch(table.cast(self.schema)), 0)
-            parts[index] = self._part.close()
-            publish(self._part.beside, self._part.target)
+                for field in new.schema:
+                    at = table.schema.get_field_index(field.name)
+                    table = table.set_column(at, field, new.column(field.name).slice(row, rows))
+                part.add(one_batch(table.cast(self.schema)), 0)
+                row += rows
+            parts[index] = part.close()
+            publish(part.beside, part.target)
             self._part = None
         self._save(replace(self._manifest, parts=tuple(parts)))
 
@@ -355,10 +381,11 @@ class PartWriter:
                 parts[index] = replace(part, content=digest.hexdigest())
         return tuple(parts)
 
-    def _open_part(self, index: int) -> None:
+    def _open_part(self, index: int) -> _OpenPart:
         if self._manifest.complete:
             self._save(replace(self._manifest, complete=False))
         self._part = _OpenPart(self.path / f"part-{index:05d}.parquet", self.schema, self._light)
+        return self._part
 
     def _take_up_last(self) -> None:
         """Copy the last part into a new file that goes on; its last row group may grow, so it waits again."""
@@ -367,13 +394,9 @@ class PartWriter:
         self._grows = False
         self._open_part(index)
         for group in range(old.footer(index).num_row_groups):
-            batch = old.group(index, group).cast(self.schema)
-            self._queue(batch, row_bytes(batch))
+            self._queue(old.group(index, group).cast(self.schema))
 
-    def _finish_part(self) -> None:
-        part = self._part
-        if part is None:
-            return
+    def _finish_part(self, part: _OpenPart) -> None:
         done = part.close()
         kept = self._kept()
         if kept != self._manifest.parts:
@@ -387,25 +410,22 @@ class PartWriter:
         write_manifest(self.path, manifest)
         self._manifest = manifest
 
-    def _abandon(self) -> None:
-        if self._part is not None:
-            self._part.abandon()
-            self._part = None
-
     @contextlib.contextmanager
     def _step(self) -> Iterator[None]:
-        """Mark a step that is not taken up again after an exception; what the disk says becomes a StoreError."""
+        """Run a step that is not taken up again after an exception: the part it was writing is dropped."""
         if self._busy:
-            msg = f"writing '{self.path}' failed before; open it again with resume=True to go on."
+            msg = f"writing '{self.path}' was broken off before; open it again with resume=True to go on."
             raise StoreError(msg)
         self._busy = True
         try:
             yield
-        except StoreError:
+        except BaseException as error:
+            if self._part is not None:
+                self._part.abandon()
+            if isinstance(error, OSError) and not isinstance(error, StoreError):
+                msg = f"cannot write '{self.path}' ({error}); make room and go on with resume=True."
+                raise StoreError(msg) from error
             raise
-        except OSError as error:
-            msg = f"cannot write '{self.path}' ({error}); make room and go on with resume=True."
-            raise StoreError(msg) from error
         self._busy = False
 
 

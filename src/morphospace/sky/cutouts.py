@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from morphospace._parts import Parts, PartWriter
-from morphospace.errors import ConfigError, DataError, ShapeError
+from morphospace.errors import ConfigError, DataError, ShapeError, StoreError
 from morphospace.sky.store_rows import RowReader
 from morphospace.sky.store_schema import (
     COLUMNS,
@@ -89,19 +89,26 @@ class CutoutsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if not self._parts.failed:
+        if not self._parts.failed:
+            try:
                 self._drain()
-        except OSError as second:
-            self._parts.__exit__(type(second), second, second.__traceback__)
-            if error is None:
-                raise
-            _logger.warning("the last rows could not be kept in '%s': %s", self._parts.path, second)
-            return
+            except StoreError as second:
+                if error is None:
+                    raise
+                _logger.warning("the last rows are not in '%s': %s", self._parts.path, second)
         self._parts.__exit__(kind, error, trace)
 
     def append(self, cutout: Cutout) -> None:
-        """Add a row; rows keep the order in which they come."""
+        """Add a row; rows keep the order in which they come.
+
+        Raises
+        ------
+        DataError
+            If the id came before, or something of the row cannot be stored. Nothing is added then, and the next
+            row may follow.
+        StoreError
+            If the disk does not take the rows.
+        """
         if cutout.id in self._ids:
             msg = f"id '{cutout.id}' came twice; each row of '{self._parts.path}' needs its own."
             raise DataError(msg)

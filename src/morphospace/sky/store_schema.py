@@ -67,6 +67,9 @@ _FLOATS = ("ra", "dec", "x", "y", "pixel_scale_arcsec")
 _LISTS = ("bands", "wavelength_nm", "level", "sigma")
 _OURS = frozenset(COLUMNS.names)
 _PLAIN = ("id", "sha256", "unit", "wcs", "object", "group", "flags", "source", "hdu")
+_MAY_LACK = ("unit", "wcs", "object", "group")
+_TEXTS = ("id", "source", "hdu", "sha256", *_MAY_LACK)
+MOST_BYTES = (1 << 31) - (1 << 20)  # Parquet and Arrow count the bytes of a column in 31 bits
 _NAN = math.nan
 
 
@@ -184,16 +187,12 @@ def encode_row(cutout: Cutout, user: Mapping[str, pa.DataType]) -> dict[str, Any
     DataError
         If the pixels are not real numbers, or a value of the user does not fit its column, or has none.
     """
-    if cutout.image.dtype.kind not in "buif" or cutout.image.dtype.itemsize > 8:
-        msg = (
-            f"the pixels of cutout '{cutout.id}' are {cutout.image.dtype}; give integers or floats of at most 8 bytes."
-        )
-        raise DataError(msg)
+    _check_storable(cutout)
     row: dict[str, Any] = {name: getattr(cutout, name) for name in _PLAIN}
     row["image"] = _little(cutout.image).tobytes()
     row["dtype"] = cutout.image.dtype.name
     row["shape"] = cutout.image.shape
-    row["mask"] = None if cutout.mask is None else np.packbits(cutout.mask).tobytes()
+    row["mask"] = None if cutout.mask is None else np.packbits(np.asarray(cutout.mask, bool)).tobytes()
     row["variance"] = None if cutout.variance is None else np.ascontiguousarray(cutout.variance, "<f4").tobytes()
     row["sha256"] = cutout.sha256 or pixel_sha256(cutout.image)
     row["flags"] = int(cutout.flags)
@@ -208,6 +207,25 @@ def encode_row(cutout: Cutout, user: Mapping[str, pa.DataType]) -> dict[str, Any
         raise DataError(msg)
     row.update({name: _fitting(cutout, name, kind) for name, kind in user.items()})
     return row
+
+
+def _check_storable(cutout: Cutout) -> None:
+    for name in _TEXTS:
+        text = getattr(cutout, name)
+        if text is None and name in _MAY_LACK:
+            continue
+        try:
+            text.encode()
+        except (AttributeError, UnicodeEncodeError):
+            msg = f"{name} of cutout {cutout.id!r} must be Unicode text; got {text!r}."
+            raise DataError(msg) from None
+    kind, n_bytes = cutout.image.dtype, cutout.image.nbytes
+    if kind.kind not in "buif" or kind.itemsize > 8:
+        msg = f"the pixels of cutout '{cutout.id}' are {kind}; give integers or floats of at most 8 bytes."
+        raise DataError(msg)
+    if n_bytes > MOST_BYTES:
+        msg = f"cutout '{cutout.id}' has {n_bytes} bytes of pixels; a row holds at most {MOST_BYTES}: cut it smaller."
+        raise DataError(msg)
 
 
 def _little(image: NDArray[Any]) -> NDArray[Any]:
