@@ -297,7 +297,7 @@ def _logistic(x: Single, label: Int, weight: Float, penalty: float, n_classes: i
         return value, gradient.ravel()
 
     v0 = np.zeros((d + 1, n_classes)) if start is None else start / scale
-    options = {"maxiter": 300, "gtol": 1e-5, "ftol": 1e-6}  # ftol: the noise of the float32 products
+    options = {"maxiter": 300, "gtol": 1e-5, "ftol": 1e-7}  # ftol: the noise of the float32 products
     found = minimize(loss, v0.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x.reshape(d + 1, n_classes) * scale)
 

@@ -234,15 +234,13 @@ def _sums(place: Int, value: Float, n: int) -> Float:
 
 def _footprints(data: NDArray[np.float32], sigma: Float, threshold: float) -> tuple[_Pixels, Float]:
     """Pixels above the threshold with the number of their component, and the peak of each image."""
-    n = len(data)
     bright = np.maximum(np.float32(threshold) * sigma.astype(np.float32), np.finfo(np.float32).tiny)
     with np.errstate(invalid="ignore"):
         above = data >= bright[:, None, None]
     label, _ = ndimage.label(above, structure=_LINKS)
     image, row, column = np.nonzero(above)
     flux = data[image, row, column].astype(np.float64)
-    flat = np.where(np.isnan(data), -np.inf, data).reshape(n, -1)
-    peak = flat.max(axis=1, initial=-np.inf).astype(np.float64)
+    peak = np.where(np.isnan(data), -np.inf, data).max(axis=(1, 2), initial=-np.inf).astype(np.float64)
     peak[np.isinf(peak)] = np.nan
     component = label[image, row, column].astype(np.intp) - 1
     return _Pixels(image, component, column.astype(np.float64), row.astype(np.float64), flux), peak
