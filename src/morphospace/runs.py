@@ -66,6 +66,11 @@ class Run:
         """Whether the training came to its end."""
         return (self.path / "weights.safetensors").is_file()
 
+    @property
+    def writable(self) -> bool:
+        """Whether files may be written beside the weights; false for the starter, which is part of the package."""
+        return self.path != STARTER
+
     def tensors(self, name: str = "weights") -> dict[str, Tensor]:
         """Read a file of tensors of the run, ``weights``, ``initial`` or ``reference``; never executes code.
 

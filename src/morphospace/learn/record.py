@@ -43,7 +43,7 @@ def describe_run(
     described: dict[str, Any] = {
         "versions": software_versions(),
         "bands": data.bands,
-        "encoder": _encoder_recipe(method),
+        "encoder": method.encoder_recipe or {"name": type(method.network).__qualname__},
         "method": {"name": type(method).__name__, **_options(method)},
         "preparation": _plain(data.preparation),
         "views": _plain({f.name: getattr(views, f.name) for f in fields(views) if f.name != "prepare"}),
@@ -125,12 +125,6 @@ def methods_text(run: Run) -> str:
     )
     text = "# Methods\n\n" + " ".join(sentences) + "\n"
     return f"{text}\n## References\n\n```bibtex\n{kind.bibtex}\n```\n" if kind.bibtex else text
-
-
-def _encoder_recipe(method: Method) -> dict[str, Any]:
-    network = method.encoder if method.layer is None else method.encoder.network
-    recipe = getattr(network, "recipe", None)
-    return dict(recipe) if isinstance(recipe, Mapping) else {"name": type(network).__qualname__}
 
 
 def _options(method: Method) -> dict[str, Any]:

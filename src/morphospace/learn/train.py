@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 
 from morphospace.errors import DataError, StoreError
 from morphospace.learn.data import first_shape, open_data
+from morphospace.learn.doctor import doctor
 from morphospace.learn.finish import finish_run
 from morphospace.learn.loop import Loop, Settings, Training
 from morphospace.learn.memory import keep_freed_memory
@@ -22,6 +23,8 @@ from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 
 __all__ = ["Loop", "train"]
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -84,7 +87,7 @@ def train(
     if run.finished:
         return run
     keep_freed_memory()
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces its precision on every call
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on every call
     fabric = Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=_precision(loop))  # type: ignore[arg-type]
     fabric.launch()
     chosen = views or preset_views("radio" if _bands(data) == 1 else "optical")
@@ -98,6 +101,9 @@ def train(
     training.fit()
     if fabric.is_global_zero:
         finish_run(run, method, opened, seed=seed)
+        network = None if method.encoder_recipe else method.network
+        health = doctor(run, data, encoder=network, seed=seed)
+        logger.info("health of '%s': %s", run.path, health.text())
     fabric.barrier()
     return run
 

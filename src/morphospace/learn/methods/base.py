@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -75,8 +75,15 @@ class Method(nn.Module):
     def __init__(self, encoder: nn.Module, *, layer: str | int | None = None) -> None:
         super().__init__()
         self.encoder = encoder if layer is None else Intercept(encoder, layer)
+        recipe = getattr(encoder, "recipe", None)
+        self.encoder_recipe: dict[str, Any] = dict(recipe) if isinstance(recipe, Mapping) else {}
         self.layer = layer
         self.dim = representation_size(self.encoder)
+
+    @property
+    def network(self) -> nn.Module:
+        """The encoder as it was given, whole where a layer is intercepted."""
+        return self.encoder.network if isinstance(self.encoder, Intercept) else self.encoder
 
     @property
     def encoders(self) -> Mapping[str, nn.Module]:
