@@ -166,9 +166,10 @@ def check_health(
     -----
     BROKEN: NaN or infinity. UNKNOWN: fewer than `MIN_VECTORS` vectors. COLLAPSED: mean cosine of the normalised
     projections >= `COLLAPSED_COSINE`, or effective rank of vectors or normalised projections < `COLLAPSED_RANK`. POOR:
-    mean cosine >= `POOR_COSINE`; effective rank < `POOR_RANK`; probes not above chance, or below a baseline in both; an
-    instrument or an angle with at least `DOMINANT_SHARE` of the variance. Ranks are not judged below 4 dimensions. The
-    effective rank alone does not show collapse, since the noise that is left can have many dimensions.
+    mean cosine >= `POOR_COSINE`; effective rank of the vectors < `POOR_RANK`; probes not above chance; k-NN and linear
+    probe both at or below a baseline, one of them with its whole 95 % interval; an instrument or an angle that is read
+    well and has at least `DOMINANT_SHARE` of the variance. Ranks are not judged below 4 dimensions. The effective rank
+    alone does not show collapse, since the noise that is left can have many dimensions.
     """
     out = _Findings()
     arrays: dict[str, NDArray[Any]] = {"vectors": _matrix(z, "vectors")}
@@ -321,16 +322,18 @@ def _judge_baseline(
     context: tuple[str, NDArray[np.str_], NDArray[Any], int],
 ) -> None:
     name, y, group, seed = context
-    parts, gains = [], []
+    parts, gaps = [], []
     for kind, probe in ours.items():
         d = paired_difference(probe.correct, other[kind].correct, y=y, group=group, seed=seed)
         for key, value in d._asdict().items():
             out.measure(f"{kind}_minus_{name}_{key}", value)
-        gains.append(d.difference)
+        gaps.append(d)
         parts.append(f"{kind} {d.difference:+.3f} [{d.low:+.3f}, {d.high:+.3f}]")
     said = f"Against {name}, balanced accuracy differs by {', '.join(parts)} (95 % intervals)"
-    worse = max(gains) <= 0
-    out.say(f"{said}{': nothing was learned that it does not show' if worse else ''}.", _worst(worse))
+    worse = all(d.difference <= 0 for d in gaps) and any(d.high < 0 for d in gaps)
+    better = any(d.low > 0 for d in gaps)
+    conclusion = "" if better else ": less was learned than it shows" if worse else ": not shown to be better"
+    out.say(f"{said}{conclusion}.", _worst(worse))
 
 
 def _take(nuisances: Nuisances, rows: NDArray[np.intp], n: int) -> Nuisances:
