@@ -309,7 +309,7 @@ def test_a_dominant_angle_makes_a_space_poor_unless_it_is_wanted(rng):
     h = check_health(z, nuisances=Nuisances(position_angle_deg=pa))
     assert h.verdict is Verdict.POOR
     assert said(h, "Position angle (2PA) is well readable", "average='d4'")
-    oriented = check_health(z, nuisances=Nuisances(position_angle_deg=pa), oriented=True)
+    oriented = check_health(z, nuisances=Nuisances(position_angle_deg=pa, oriented=True))
     assert oriented.verdict is Verdict.HEALTHY
     assert said(oriented, "2PA", "reported, not judged")
 
@@ -401,7 +401,7 @@ def test_nuisances_are_measured_from_images_of_any_size(rng):
     ]
     images = [image if i % 3 else image[None].astype(np.float32) for i, image in enumerate(images)]
     masks = [None, np.ones(images[1].shape[-2:], dtype=bool)] + [None] * 38
-    n = measure_nuisances(images, masks=masks, instrument={"camera": ["a"] * 40})
+    n = measure_nuisances(images, masks=masks, instrument={"camera": ["a"] * 40}, oriented=True)
     pa, snr, background = (np.asarray(v) for v in (n.position_angle_deg, n.snr, n.background))
     error = np.abs((pa - pas + 90) % 180 - 90)
     assert np.isfinite(pa).all()
@@ -410,6 +410,7 @@ def test_nuisances_are_measured_from_images_of_any_size(rng):
     assert (snr > 30).all()
     assert np.isnan(np.asarray(n.companion_angle_deg)).mean() > 0.9
     assert n.instrument == {"camera": ["a"] * 40}
+    assert n.oriented
 
 
 def test_blank_images_have_no_nuisances():

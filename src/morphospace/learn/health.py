@@ -128,7 +128,6 @@ def check_health(
     labels: ArrayLike | None = None,
     baselines: Mapping[str, ArrayLike] | None = None,
     nuisances: Nuisances | None = None,
-    oriented: bool = False,
     group: ArrayLike | None = None,
     seed: int = 0,
 ) -> Health:
@@ -146,8 +145,6 @@ def check_health(
         Features to beat where labels exist: ``{"pixel-PCA": ..., "untrained encoder": ...}``.
     nuisances : Nuisances, optional
         For the audit; see `measure_nuisances`.
-    oriented : bool
-        Orientation is meant to be learned: position and companion angles are reported and not judged.
     group : array-like, (N,), optional
         Objects of one group share a fold.
     seed : int
@@ -196,7 +193,7 @@ def check_health(
     if nuisances is not None:
         readings = audit_nuisances(sample["vectors"], _take(nuisances, rows, n), group=sample.get("group"), seed=seed)
         for reading in readings:
-            _judge_reading(out, reading, oriented)
+            _judge_reading(out, reading)
     return out.conclude()
 
 
@@ -350,10 +347,17 @@ def _take(nuisances: Nuisances, rows: NDArray[np.intp], n: int) -> Nuisances:
 
     instrument = {name: np.asarray(column, dtype=object)[rows] for name, column in nuisances.instrument.items()}
     angles = pick(nuisances.position_angle_deg), pick(nuisances.companion_angle_deg)
-    return Nuisances(*angles, instrument, pick(nuisances.snr), pick(nuisances.size), pick(nuisances.background))
+    return Nuisances(
+        *angles,
+        instrument,
+        pick(nuisances.snr),
+        pick(nuisances.size),
+        pick(nuisances.background),
+        oriented=nuisances.oriented,
+    )
 
 
-def _judge_reading(out: _Findings, r: Reading, oriented: bool) -> None:
+def _judge_reading(out: _Findings, r: Reading) -> None:
     """Say how well a nuisance is read, and whether that harms."""
     if r.gap:
         out.say(f"Not audited: {r.name} ({r.gap}).")
@@ -366,7 +370,7 @@ def _judge_reading(out: _Findings, r: Reading, oriented: bool) -> None:
         f"and goes with {100 * r.share:.0f} % of the variance"
     )
     angle = "angle" in r.name
-    if not r.judged or (angle and oriented):
+    if not r.judged:
         out.say(f"{said}; reported, not judged.")
     elif r.share >= DOMINANT_SHARE and r.score >= READABLE:
         advice = (

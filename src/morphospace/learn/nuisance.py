@@ -38,6 +38,8 @@ class Nuisances:
         Columns of names: telescope, camera, band, programme.
     snr, size, background : array-like, (N,), optional
         In any unit: only their order counts.
+    oriented : bool
+        Orientation is meant to be learned: angles are reported and not judged.
     """
 
     position_angle_deg: ArrayLike | None = None
@@ -46,6 +48,7 @@ class Nuisances:
     snr: ArrayLike | None = None
     size: ArrayLike | None = None
     background: ArrayLike | None = None
+    oriented: bool = False
 
 
 class Reading(NamedTuple):
@@ -65,7 +68,7 @@ class Reading(NamedTuple):
         Fraction of the variance of the vectors that goes with it, corrected for the number of regressors. A nuisance may
         be readable and yet too faint to move neighbours. NaN if not audited.
     judged : bool
-        False for S/N, size and background, which carry physics.
+        False for S/N, size and background, which carry physics, and for angles that are meant to be learned.
     gap : str
         Why it was not audited; empty if it was.
     """
@@ -83,6 +86,7 @@ def measure_nuisances(
     *,
     masks: Sequence[NDArray[np.bool_] | None] | None = None,
     instrument: Mapping[str, ArrayLike] | None = None,
+    oriented: bool = False,
 ) -> Nuisances:
     """Measure from the images what no column tells.
 
@@ -93,7 +97,9 @@ def measure_nuisances(
     masks : sequence of arrays of bool, (H, W), or None, optional
         True = valid.
     instrument : mapping of str to array-like, (N,), optional
-        Handed through.
+        Handed through, as is `oriented`.
+    oriented : bool
+        Whether orientation is meant to be learned.
 
     Returns
     -------
@@ -116,7 +122,7 @@ def measure_nuisances(
             shapes, level = _shapes(np.stack([stack[j] for j in part]), [valid[j] for j in part])
             pa = np.where(is_elongated(shapes), shapes.pa_deg, np.nan)
             out[:, part] = [pa, shapes.companion_pa_deg, shapes.snr, shapes.r50, level]
-    return Nuisances(out[0], out[1], instrument or {}, out[2], out[3], out[4])
+    return Nuisances(out[0], out[1], instrument or {}, out[2], out[3], out[4], oriented)
 
 
 def _shapes(stack: NDArray[Any], valid: list[NDArray[np.bool_] | None]) -> tuple[Shapes, Float]:
@@ -153,14 +159,15 @@ def audit_nuisances(
     who = np.arange(len(x)) if group is None else np.asarray(group)
     audit = _Audit(x, who, seed)
     found: list[Reading] = []
-    for name, column, harmonics, judged in (
-        ("position angle (2PA)", nuisances.position_angle_deg, 2, True),
-        ("position angle (4PA)", nuisances.position_angle_deg, 4, True),
-        ("companion angle", nuisances.companion_angle_deg, 1, True),
+    for name, column, harmonics in (
+        ("position angle (2PA)", nuisances.position_angle_deg, 2),
+        ("position angle (4PA)", nuisances.position_angle_deg, 4),
+        ("companion angle", nuisances.companion_angle_deg, 1),
     ):
         if column is not None:
             angle = harmonics * np.radians(_floats(column, len(x), name))
-            found.append(audit.regress(name, np.stack([np.cos(angle), np.sin(angle)], 1), judged=judged))
+            pair = np.stack([np.cos(angle), np.sin(angle)], 1)
+            found.append(audit.regress(name, pair, judged=not nuisances.oriented))
     found.extend(audit.classify(f"instrument {name}", column) for name, column in nuisances.instrument.items())
     for name, column in (("S/N", nuisances.snr), ("size", nuisances.size), ("background", nuisances.background)):
         if column is not None:
