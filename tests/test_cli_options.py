@@ -88,6 +88,7 @@ def work(
     columns: Sequence[str] = (),
     zoom: tuple[float, float] = (0.8, 1.25),
     sizes: tuple[int, ...] = (),
+    metric: str = "cosine",
     not_like: Query = (),
     detect: Finder | None = None,
     loop: Finder = Finder(),
@@ -113,6 +114,8 @@ def work(
         A second paragraph.
     columns : sequence of str
         Keywords.
+    metric : {"cosine", "euclidean"}
+        Of distance.
 
     Returns
     -------
@@ -258,7 +261,7 @@ def test_only_options_given_reach_the_config() -> None:
         (["--detect-snr", "3"], {"detect": {"snr": 3.0}}),
         (["--detect", "--detect-snr", "3", "--no-detect-deblend"], {"detect": {"snr": 3.0, "deblend": False}}),
         (["--detect-snr", "3", "--detect"], {"detect": {"snr": 3.0}}),
-        (["--detect-curve-kind", "log"], {"detect": {"curve": {"kind": "log"}}}),
+        (["--detect-curve", "log"], {"detect": {"curve": {"kind": "log"}}}),
         (["--loop-a", "3"], {"loop": {"a": 3.0}}),
     ],
 )
@@ -268,7 +271,7 @@ def test_options_become_keys(words: list[str], expected: dict[str, Any]) -> None
 
 def test_flattened_and_renamed_options() -> None:
     settings = {"skip": ("source", "detect"), "flatten": ("loop",), "rename": {"out": "target"}}
-    got = call(["x", "--target", "y", "--snr", "3", "--curve-kind", "log", "-a", "1"], **settings)
+    got = call(["x", "--target", "y", "--snr", "3", "--curve", "log", "-a", "1"], **settings)
     assert got["work"] == {"out": "y", "loop": {"snr": 3.0, "curve": {"kind": "log"}, "a": 1.0}}
 
 
@@ -296,6 +299,7 @@ def test_help_shows_words_defaults_tables_and_examples() -> None:
         "--size INTEGER|none Pixels, as N. A second paragraph. [default: 100]",
         "--out PATH Where to. [required]",
         "--sharp / --no-sharp [default: sharp]",
+        "--metric [cosine|euclidean] Of distance. [default: cosine]",
         "Options of [work]:",
         "Options of [work.detect.curve]:",
         "Examples: morphospace work x",

@@ -57,7 +57,7 @@ class Verb(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 *tables, _ = (param.name or "").split(JOINT)
                 title = f"Options of [{'.'.join(tables)}]" if tables else "Options"
                 sections.setdefault(title, []).append(record)
@@ -160,11 +160,14 @@ def _options(
     if not parameter.kind.fields:
         return [] if parameter.kind.base == "object" else [_option(parameter, name, flag, parameter.kind, required)]
     flat = parameter.name in flatten
-    alone = parameter.default is None and not flat
+    fields = {field.name: field for field in parameter.kind.fields}
+    alone = parameter.default is None and not flat and "kind" not in fields
     options = [_option(parameter, name, flag, Kind("bool"), required)] if alone else []
-    inner = prefix if flat else f"{flag}-"
-    for field in parameter.kind.fields:
-        options.extend(_options(field, name, inner, flatten, {}, required=False))
+    for field in fields.values():
+        if field.name == "kind" and not flat:  # --stretch asinh, and not --stretch-kind
+            options.append(_option(field, f"{name}{JOINT}kind", flag, field.kind, required=False))
+        else:
+            options.extend(_options(field, name, prefix if flat else f"{flag}-", flatten, {}, required=False))
     return options
 
 
@@ -179,6 +182,7 @@ def _option(parameter: Parameter, name: str, flag: str, kind: Kind, required: bo
         settings |= {"is_flag": True, "default": default is True, "show_default": default is True}
     else:
         settings |= _type(kind, default) | {"multiple": kind.many and not kind.length}
+        settings |= {"metavar": f"[{'|'.join(parameter.listed)}]"} if kind.base == "str" and parameter.listed else {}
         settings |= {"nargs": kind.length} if kind.many and kind.length else {}
         settings |= {"default": default, "show_default": True} if default not in (None, ()) else {}
     return click.option(spelled, name, **settings)

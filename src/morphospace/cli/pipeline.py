@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphospace.config import arguments_from, call_from, nearest
-from morphospace.errors import ConfigError
+from morphospace.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from morphospace.learn.methods import Method
     from morphospace.learn.views import Views
     from morphospace.runs import Run
     from morphospace.sky.cutouts import Cutouts
     from morphospace.space.embeddings import Embeddings
 
-__all__ = ["TABLES", "Pipeline", "check", "config_of_run"]
+__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged"]
 
 #: Tables of a config file, in the order of work.
 TABLES = ("curate", "encoder", "method", "views", "train", "embed", "export")
@@ -100,8 +104,9 @@ class Pipeline:
         import torch
 
         from morphospace.learn.encoders import encoder
+        from morphospace.learn.train import train
 
-        torch.manual_seed(self.table("train").get("seed", 0))
+        torch.manual_seed(self.table("train").get("seed", signature(train).parameters["seed"].default))
         network = call_from({"bands": bands, **self.table("encoder")}, encoder, "encoder", source=self.source)
         target = partial(self._method_class(), network)
         return call_from(self.table("method", without=_BESIDE["method"]), target, "method", source=self.source)
@@ -120,11 +125,14 @@ class Pipeline:
         target = partial(embed, run, data)
         return call_from(self.table("embed", without=_BESIDE["embed"]), target, "embed", source=self.source)
 
-    def export(self, emb: Embeddings) -> Any:  # noqa: ANN401
-        """Call export with the table [export]."""
+    def export(self, emb: Embeddings) -> Path:
+        """Call export with the table [export]; thumbnails come from the store under its key ``cutouts``."""
         from morphospace.space.export import export
 
-        return call_from(self.table("export"), partial(export, emb), "export", source=self.source)
+        cutouts = self.table("export").get("cutouts")
+        thumbs = None if cutouts is None else _thumbs(emb, cutouts)
+        table = self.table("export", without=_BESIDE["export"])
+        return call_from(table, partial(export, emb, thumbs=thumbs), "export", source=self.source)
 
     def _method_class(self) -> type[Method]:
         from morphospace.learn.methods import METHODS
@@ -161,13 +169,37 @@ class Pipeline:
             "encoder": encoder,
             "train": partial(train, None, None, views=None),  # type: ignore[arg-type] # never called
             "embed": partial(embed, "", None),  # type: ignore[arg-type]
-            "export": partial(export, None),  # type: ignore[arg-type]
+            "export": partial(export, None, thumbs=None),  # type: ignore[arg-type]
         }
         return targets[name] if name in targets else partial(self._method_class(), None)  # type: ignore[arg-type]
 
 
 #: Keys of a table that are no parameters of its call, but say which objects it gets.
-_BESIDE = {"method": ("name",), "train": ("data",), "embed": ("run", "data")}
+_BESIDE = {"method": ("name",), "train": ("data",), "embed": ("run", "data"), "export": ("cutouts",)}
+
+
+def merged(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables in which the second config wins, key by key."""
+    result = dict(base)
+    for key, value in above.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _thumbs(emb: Embeddings, cutouts: str) -> Callable[[Sequence[int]], list[NDArray[np.uint8]]]:
+    """Return what gives the thumbnails of rows of embeddings, from the store they were made of."""
+    from morphospace.sky.cutouts import Cutouts
+    from morphospace.sky.thumbs import decode_thumb, load_thumbs
+
+    cuts = Cutouts.open(cutouts)
+    row_of = {name: row for row, name in enumerate(cuts.ids)}
+    absent = next((name for name in emb.ids if name not in row_of), None)
+    if absent is not None:
+        msg = f"'{cutouts}' has no cutout '{absent}'; give the store that the embeddings were made of."
+        raise DataError(msg)
+    rows = [row_of[name] for name in emb.ids]
+    return lambda wanted: [decode_thumb(thumb) for thumb in load_thumbs(cuts, [rows[row] for row in wanted])]
 
 
 def config_of_run(run: Run) -> dict[str, Any]:

@@ -18,6 +18,8 @@ REQUIRED = object()
 _SCALARS = {"int": "int", "float": "float", "str": "str", "bool": "bool", "Path": "path"}
 _SEQUENCES = {"Sequence", "Iterable", "list", "tuple", "Collection"}
 
+#: Of each parameter, its type and its description as a docstring has them.
+Words = dict[str, tuple[str, str]]
 Base = Literal["int", "float", "str", "bool", "path", "value", "object"]
 
 
@@ -51,12 +53,13 @@ class Kind:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its name, kind, default (or REQUIRED) and the words of its docstring."""
+    """One parameter: its name, kind, default (or REQUIRED), the words of its docstring and the texts it lists."""
 
     name: str
     kind: Kind
     default: object
     help: str
+    listed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,30 +136,32 @@ def _definition(module: str, name: str) -> ast.stmt | None:
     return _names(module).get(name)
 
 
-def _parameters(
-    module: str, node: ast.FunctionDef, words: dict[str, str], *, method: bool = False
-) -> tuple[Parameter, ...]:
+def _parameters(module: str, node: ast.FunctionDef, words: Words, *, method: bool = False) -> tuple[Parameter, ...]:
     positional = [*node.args.posonlyargs, *node.args.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
     pairs = list(zip(positional, defaults, strict=True))[1 if method else 0 :]
     pairs += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     return tuple(
-        Parameter(arg.arg, _kind(module, arg.annotation), _default(module, default), _words(module, arg.arg, words))
+        Parameter(arg.arg, _kind(module, arg.annotation), _default(module, default), *_told(module, arg.arg, words))
         for arg, default in pairs
     )
 
 
-def _words(module: str, name: str, words: dict[str, str]) -> str:
-    """Return the words on a parameter; "See `Other`" are those on the parameter of the same name there."""
-    text = words.get(name, "")
+def _told(module: str, name: str, words: Words) -> tuple[str, tuple[str, ...]]:
+    """Return the words on a parameter and the texts that its type lists, ``{"a", "b"}``.
+
+    "See `Other`" are those on the parameter of the same name there.
+    """
+    kind, text = words.get(name, ("", ""))
     other = re.match(r"See `(\w+)`", text)
     node = _definition(module, other[1]) if other else None
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        text = _parse_docstring(ast.get_docstring(node) or "")[2].get(name, text)
-    return _plain(text)
+        kind, text = _parse_docstring(ast.get_docstring(node) or "")[2].get(name, (kind, text))
+    listed = re.match(r"\{(.*?)\}", kind)
+    return _plain(text), tuple(re.findall(r'"([^"]+)"', listed[1])) if listed else ()
 
 
-def _class_parameters(module: str, node: ast.ClassDef, words: dict[str, str]) -> tuple[Parameter, ...]:
+def _class_parameters(module: str, node: ast.ClassDef, words: Words) -> tuple[Parameter, ...]:
     for each in node.body:
         if isinstance(each, ast.FunctionDef) and each.name == "__init__":
             return _parameters(module, each, words, method=True)
@@ -165,7 +170,7 @@ def _class_parameters(module: str, node: ast.ClassDef, words: dict[str, str]) ->
             each.target.id,
             _kind(module, each.annotation),
             _default(module, each.value),
-            _words(module, each.target.id, words),
+            *_told(module, each.target.id, words),
         )
         for each in node.body
         if isinstance(each, ast.AnnAssign)
@@ -266,28 +271,30 @@ def _union(left: Kind, right: Kind) -> Kind:
     return Kind(bases.pop() if len(bases) == 1 else "value", (), many, length, optional, fields)
 
 
-def _parse_docstring(text: str) -> tuple[str, str, dict[str, str]]:
-    """Return the summary, the paragraphs before the first section, and the words on each parameter."""
+def _parse_docstring(text: str) -> tuple[str, str, Words]:
+    """Return the summary, the paragraphs before the first section, and type and words of each parameter."""
     head, *sections = re.split(r"^(\w[\w ]*)\n-{3,}\n", text, flags=re.MULTILINE)
     summary, _, rest = head.strip().partition("\n\n")
-    words = {}
+    words: Words = {}
     for title, body in zip(sections[::2], sections[1::2], strict=True):
         if title in ("Parameters", "Attributes"):
             words.update(_parse_parameters(body))
     return _plain(summary), rest.strip(), words
 
 
-def _parse_parameters(body: str) -> dict[str, str]:
-    """Return the description of each parameter of a numpydoc section."""
-    words: dict[str, list[str]] = {}
+def _parse_parameters(body: str) -> Words:
+    """Return type and description of each parameter of a numpydoc section."""
+    words: Words = {}
     names: list[str] = []
     for line in body.splitlines():
         if line and not line[0].isspace():
-            names = [name.strip().lstrip("*") for name in line.partition(":")[0].split(",")]
-            words.update({name: [] for name in names})
+            listed, _, kind = line.partition(" : ")
+            names = [name.strip().lstrip("*") for name in listed.split(",")]
+            words.update({name: (kind.strip(), "") for name in names})
         for name in names if line[:1].isspace() else ():
-            words[name].append(line)
-    return {name: " ".join(" ".join(lines).split()) for name, lines in words.items()}
+            kind, text = words[name]
+            words[name] = (kind, f"{text} {line.strip()}".strip())
+    return words
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,105 @@
+"""The verbs of learning: train, doctor, views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from morphospace.cli.options import SOURCE, options_from, state, verb
+from morphospace.cli.output import emit
+from morphospace.cli.pipeline import Pipeline, check, config_of_run, merged
+from morphospace.config import apply_overrides, call_from, load_toml
+from morphospace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from morphospace.runs import Run
+
+__all__ = ["describe_run", "doctor_command", "train_command"]
+
+_TRAIN = "morphospace.learn.train:train"
+_ENCODER = "morphospace.learn.encoders:encoder"
+_VIEWS = "morphospace.learn.views:views"
+_DOCTOR = "morphospace.learn.doctor:doctor"
+_PRESET = (
+    "Preset: radio, optical, clouds or oriented (no turns, no flips). By default radio for one band, else optical."
+)
+
+
+@verb(
+    _TRAIN,
+    examples=[
+        "morphospace train disks.cutouts --out runs/byol --views radio --clip-sigma 3",
+        "morphospace train disks.cutouts --out runs/vicreg --method VICReg --encoder resnet18 --last-layer 3",
+        "morphospace train run.toml --set train.epochs=10",
+        "morphospace train --resume runs/byol",
+    ],
+)
+@click.argument("source", type=click.Path(), required=False)
+@click.option("--resume", type=click.Path(), metavar="RUN", help="Go on with an interrupted run; needs no more.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any key of a config: method.ema_decay=0.9"
+)
+@click.option("--method", "method__name", help="BYOL, SimCLR or VICReg; its own options by --set method.KEY=VALUE.")
+@options_from(_ENCODER, "encoder", skip=("bands",), rename={"name": "encoder"})
+@click.option("--views", "views__preset", help=_PRESET)
+@options_from(_VIEWS, "views", skip=("preset",))
+@options_from(_TRAIN, "train", skip=("method", "data", "views", "resume"), flatten=("loop",), required=False)
+def train_command(config: dict[str, Any], source: str | None, resume: str | None, overrides: tuple[str, ...]) -> None:
+    """Train on cutouts, on what a config file says, or go on with a run."""
+    from morphospace.runs import Run
+    from morphospace.sky.cutouts import Cutouts
+
+    if (source is None) == (resume is None):
+        msg = "give a store of cutouts or a config file to train on, or --resume RUN"
+        raise click.UsageError(msg)
+    if resume is not None:
+        base, where = config_of_run(Run.open(resume)), f"{resume}/run.toml"
+    elif str(source).endswith(".toml"):
+        base, where = load_toml(str(source)), str(source)
+    else:
+        base, where = {"train": {"data": source}}, SOURCE
+    config = apply_overrides(merged(base, config), overrides)
+    table = config.setdefault("train", {})
+    data = table.get("data", config.get("curate", {}).get("out"))
+    check({name: config[name] for name in ("encoder", "method", "views", "train") if name in config}, where)
+    if data is None:
+        msg = f"'train.data' is missing in {where}; it must be a store of cutouts"
+        raise ConfigError(msg)
+    state().interrupted = f"go on with: morphospace train --resume {table['out']}"
+    run = Pipeline(config, where).train(Cutouts.open(data))
+    emit(*describe_run(run), as_json=state().json)
+
+
+def describe_run(run: Run) -> tuple[dict[str, Any], str]:
+    """Return what came of a training, for machines and for people."""
+    health = run.health
+    result = {"run": str(run.path), "space": run.space_id(), "verdict": health.get("verdict"), "health": health}
+    lines = [f"run '{run.path}', space {result['space']}"]
+    if health:
+        lines.append(f"health: {health['verdict']}")
+        lines += [f"  - {sentence}" for sentence in health["sentences"]]
+    return result, "\n".join(lines)
+
+
+@verb(
+    _DOCTOR,
+    examples=[
+        "morphospace doctor runs/byol",
+        "morphospace doctor runs/byol labelled.cutouts --labels TYPE --instruments TELESCOP",
+    ],
+)
+@click.argument("run", type=click.Path())
+@click.argument("cutouts", type=click.Path(), required=False)
+@options_from(_DOCTOR, "doctor", skip=("run", "data", "encoder"))
+def doctor_command(config: dict[str, Any], run: str, cutouts: str | None) -> None:
+    """Judge a run."""
+    from functools import partial
+
+    from morphospace.learn.doctor import doctor
+    from morphospace.sky.cutouts import Cutouts
+
+    data = None if cutouts is None else Cutouts.open(cutouts)
+    health = call_from(config.get("doctor", {}), partial(doctor, run, data), "doctor", source=SOURCE)
+    result = {"verdict": str(health.verdict), "sentences": health.sentences, "figures": health.figures}
+    emit(result, health.text(), as_json=state().json)

@@ -1,0 +1,65 @@
+"""The verb that takes files in: curate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from morphospace.cli.options import SOURCE, options_from, state, verb
+from morphospace.cli.output import emit
+from morphospace.cli.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from morphospace.sky.cutouts import Cutouts
+
+__all__ = ["curate_command", "describe_cutouts"]
+
+_CURATE = "morphospace.sky.curate:curate"
+
+
+@verb(
+    _CURATE,
+    examples=[
+        "morphospace curate fits/ --out disks.cutouts --size 100 --columns OBJECT",
+        "morphospace curate field.fits --out field.cutouts --detect --size 64",
+        "morphospace curate 'data/*.fits.gz' --out all.cutouts --keep all --resume",
+    ],
+)
+@click.argument("source", nargs=-1, required=True)
+@options_from(_CURATE, "curate", skip=("source",))
+def curate_command(config: dict[str, Any], source: tuple[str, ...]) -> None:
+    """Turn image files into cutouts."""
+    table = {"source": source[0] if len(source) == 1 else list(source), **config["curate"]}
+    state().interrupted = f"what was complete is safe in '{table['out']}'; go on with the same command and --resume"
+    result, text = describe_cutouts(Pipeline({"curate": table}, SOURCE).curate())
+    emit(result, text, as_json=state().json)
+
+
+def describe_cutouts(cuts: Cutouts) -> tuple[dict[str, Any], str]:
+    """Return what came of a curation, for machines and for people."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from morphospace.sky.curate import LEFT_OUT
+    from morphospace.sky.flags import Flag
+    from morphospace.sky.report import REPORT
+
+    flags = np.asarray(cuts.table(["flags"])["flags"])
+    counts = {str(flag.name): int(((flags & flag.value) != 0).sum()) for flag in Flag}
+    counts = {name: n for name, n in counts.items() if n}
+    left_out = cuts.path / LEFT_OUT
+    n_left_out = pq.read_metadata(left_out).num_rows if left_out.is_file() else 0
+    report = cuts.path / REPORT
+    result = {
+        "cutouts": str(cuts.path),
+        "n": len(cuts),
+        "left_out": n_left_out,
+        "flags": counts,
+        "report": str(report),
+    }
+    lines = [f"{len(cuts):,} cutouts in '{cuts.path}', {n_left_out:,} left out"]
+    if counts:
+        lines.append("flagged and kept: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()))
+    lines.append(f"what was left out and why: {report}")
+    return result, "\n".join(lines)

@@ -1,0 +1,110 @@
+"""The verbs that go the whole way: run and demo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from morphospace.cli.learn import describe_run
+from morphospace.cli.options import options_from, state, verb
+from morphospace.cli.output import emit
+from morphospace.cli.pipeline import Pipeline, check
+from morphospace.cli.sky import describe_cutouts
+from morphospace.cli.space import describe_embeddings
+from morphospace.config import apply_overrides, load_toml
+from morphospace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from morphospace.runs import Run
+
+__all__ = ["Told", "run", "run_command"]
+
+_RUN = "morphospace.cli.whole:run"
+#: What each step came to, for machines and for people.
+Told = dict[str, tuple[dict[str, Any], str]]
+
+
+def run(config: str | Path, *, overrides: Sequence[str] = (), resume: bool = False, overwrite: bool = False) -> Told:
+    """Curate, train, embed and export from one config file.
+
+    The tables [curate], [encoder], [method], [views], [train], [embed] and [export] hold the parameters of the calls;
+    steps without a table are left out. Without [curate] the cutouts are those of `data` in [train] or [embed], and
+    without [train] the run is that of `run` in [embed]. Paths are relative to the current directory. The whole file is
+    checked before anything is done.
+
+    Parameters
+    ----------
+    config : path
+        A TOML file.
+    overrides : sequence of str
+        Single keys to replace, ``train.epochs=10``.
+    resume : bool
+        Go on where an earlier call stopped: what is complete is kept, the export is written again.
+    overwrite : bool
+        Put new cutouts, embeddings and exports in place of what is there; a run is never replaced.
+
+    Returns
+    -------
+    dict
+        What each step came to.
+
+    Raises
+    ------
+    ConfigError
+        If a table or key is unknown or missing, or a value of the wrong type.
+    """
+    if resume and overwrite:
+        msg = "resume goes on with what is there and overwrite replaces it; give one of them."
+        raise ConfigError(msg)
+    tables = apply_overrides(load_toml(config), overrides)
+    check(tables, str(config))
+    for name in ("curate", "train", "embed") if resume else ():
+        tables.get(name, {})["resume"] = True
+    for name in ("export",) if resume else ("curate", "embed", "export") if overwrite else ():
+        tables.get(name, {})["overwrite"] = True
+    return _steps(Pipeline(tables, str(config)))
+
+
+def _steps(pipeline: Pipeline) -> Told:
+    from morphospace.sky.cutouts import Cutouts
+
+    told: Told = {}
+    config = pipeline.config
+    if "curate" in config:
+        cuts = pipeline.curate()
+        told["curate"] = describe_cutouts(cuts)
+    else:
+        cuts = Cutouts.open(_needed(pipeline, "data", ("train", "embed"), "a store of cutouts"))
+    trained: Run | str | None = None
+    if "train" in config:
+        trained = pipeline.train(cuts)
+        told["train"] = describe_run(trained)
+    if "embed" in config:
+        emb = pipeline.embed(trained or _needed(pipeline, "run", ("embed",), "a run"), cuts)
+        told["embed"] = describe_embeddings(emb)
+        if "export" in config:
+            written = pipeline.export(emb)
+            told["export"] = ({"export": str(written)}, f"written to '{written}'")
+    return told
+
+
+def _needed(pipeline: Pipeline, key: str, tables: Sequence[str], what: str) -> str:
+    for name in tables:
+        if key in pipeline.table(name):
+            return str(pipeline.table(name)[key])
+    msg = f"'{tables[-1]}.{key}' is missing in {pipeline.source}; it must be {what}"
+    raise ConfigError(msg)
+
+
+@verb(_RUN, examples=["morphospace run disks.toml", "morphospace run disks.toml --set train.epochs=10 --resume"])
+@click.argument("config_file", metavar="CONFIG", type=click.Path())
+@options_from(_RUN, "run", skip=("config",), rename={"overrides": "set"})
+def run_command(config: dict[str, Any], config_file: str) -> None:
+    """Do what a config file says."""
+    state().interrupted = f"what was complete is safe; go on with: morphospace run {config_file} --resume"
+    told = run(config_file, **config.get("run", {}))
+    result = {name: result for name, (result, _) in told.items()}
+    emit(result, "\n".join(text for _, text in told.values()), as_json=state().json)
