@@ -251,7 +251,7 @@ class PartWriter:
             if not kept.remove_metadata().equals(self.schema.remove_metadata()):
                 msg = _other_columns(self.path, kept, self.schema)
                 raise StoreError(msg)
-            self.schema = kept
+            self.schema = self.schema.with_metadata(kept.metadata)  # all parts tell of the writer that began
             self._clean(found)
             return replace(found, metadata={**found.metadata, **told})
         with self._step():

@@ -8,6 +8,7 @@ unknown is null.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -167,7 +168,7 @@ class Cutout:
 def pixel_sha256(image: NDArray[Any]) -> str:
     """Hash type, shape and pixels of an image: equal images have equal hashes, on any machine."""
     pixels = _little(image)
-    digest = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape} ".encode())
+    digest = hashlib.sha256(f"{_name(pixels.dtype)} {pixels.shape} ".encode())
     digest.update(pixels.data)
     return digest.hexdigest()
 
@@ -190,7 +191,7 @@ def encode_row(cutout: Cutout, user: Mapping[str, pa.DataType]) -> dict[str, Any
     _check_storable(cutout)
     row: dict[str, Any] = {name: getattr(cutout, name) for name in _PLAIN}
     row["image"] = _little(cutout.image).tobytes()
-    row["dtype"] = cutout.image.dtype.name
+    row["dtype"] = _name(cutout.image.dtype)
     row["shape"] = cutout.image.shape
     row["mask"] = None if cutout.mask is None else np.packbits(np.asarray(cutout.mask, bool)).tobytes()
     row["variance"] = None if cutout.variance is None else np.ascontiguousarray(cutout.variance, "<f4").tobytes()
@@ -226,6 +227,11 @@ def _check_storable(cutout: Cutout) -> None:
     if n_bytes > MOST_BYTES:
         msg = f"cutout '{cutout.id}' has {n_bytes} bytes of pixels; a row holds at most {MOST_BYTES}: cut it smaller."
         raise DataError(msg)
+
+
+@functools.lru_cache(maxsize=64)
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name  # NumPy builds the name anew each time, which takes longer than hashing a small image
 
 
 def _little(image: NDArray[Any]) -> NDArray[Any]:
