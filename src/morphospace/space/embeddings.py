@@ -12,13 +12,13 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from morphospace._manifest import MANIFEST, read_manifest
-from morphospace._parts import Form, Parts, PartWriter
+from morphospace._parts import Form, Parts, PartWriter, one_batch
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, ShapeError, StoreError
 from morphospace.space.index import ExactIndex
 from morphospace.space.names import did_you_mean
 
-__all__ = ["FORM", "Embeddings", "EmbeddingsWriter", "check_same_space", "embeddings_schema"]
+__all__ = ["FORM", "Embeddings", "EmbeddingsWriter", "check_same_space", "embeddings_schema", "vector_column"]
 
 FORM = Form(kind="embeddings", version=1, bulk=("vector",))
 
@@ -172,7 +172,7 @@ class Embeddings:
             elif isinstance(self._source, Parts):
                 vectors = _read_vectors(self._source, self.dim)
             else:
-                vectors = _as_matrix(self._source["vector"].combine_chunks(), self.dim)
+                vectors = _as_matrix(one_batch(self._source.select(["vector"])).column(0), self.dim)
             vectors.flags.writeable = False
             self._vectors = vectors
         return self._vectors
@@ -354,6 +354,18 @@ def embeddings_schema(dim: int, columns: Mapping[str, pa.DataType] | None = None
     return pa.schema([*fields, *(pa.field(name, kind) for name, kind in (columns or {}).items())])
 
 
+def vector_column(vectors: NDArray[np.float32]) -> pa.Array:
+    """Give vectors as an Arrow column of the type that the store has.
+
+    Parameters
+    ----------
+    vectors : array, (N, D), float32
+        C-ordered; not copied.
+    """
+    kind = embeddings_schema(vectors.shape[1]).field("vector").type
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
+
+
 def check_same_space(one: Embeddings, other: Embeddings) -> None:
     """Refuse to compare vectors of two spaces.
 
@@ -380,7 +392,7 @@ def _short(space_id: str) -> str:
 
 
 def _table_of(ids: Sequence[str], vectors: ArrayLike, columns: Mapping[str, Any]) -> pa.Table:
-    matrix = np.ascontiguousarray(vectors, dtype=np.float32)
+    matrix = np.array(vectors, dtype=np.float32, order="C")  # a copy: what the caller does to its array stays there
     if matrix.ndim != 2 or matrix.shape[1] == 0 or len(matrix) != len(ids):
         msg = f"vectors must be (N, D) with a row for each of the {len(ids)} ids; got shape {matrix.shape}."
         raise ShapeError(msg)
@@ -396,11 +408,8 @@ def _table_of(ids: Sequence[str], vectors: ArrayLike, columns: Mapping[str, Any]
         seen.add(name)
     arrays = {name: _column(name, values, len(names)) for name, values in columns.items()}
     schema = embeddings_schema(matrix.shape[1], {name: a.type for name, a in arrays.items()})
-    vector_type = schema.field("vector").type
-    flat = pa.array(matrix.reshape(-1))
     return pa.Table.from_arrays(
-        [_column("id", names, len(names)), pa.FixedSizeListArray.from_arrays(flat, type=vector_type), *arrays.values()],
-        schema=schema,
+        [_column("id", names, len(names)), vector_column(matrix), *arrays.values()], schema=schema
     )
 
 

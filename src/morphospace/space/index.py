@@ -180,6 +180,17 @@ class ExactIndex:
         wanted = np.asarray(rows, dtype=np.int64)
         return self._exact(wanted, self._check_vectors(vectors))
 
+    def normalised(self) -> tuple[NDArray[np.int64], Float64]:
+        """Give the valid rows as the metric sees them: unit vectors, or dimensions divided by their spread.
+
+        Returns
+        -------
+        rows : array of int, (V,)
+        vectors : array, (V, D), float64
+        """
+        rows = np.flatnonzero(self.valid)
+        return rows, self._normalised(rows)
+
     def random_pairs(self, n: int = 20_000, *, seed: int = 0) -> Float64:
         """Compute the similarity of random pairs of two different valid rows.
 

@@ -36,6 +36,8 @@ class Hits:
         What was asked, in words.
     metric : str
         ``"cosine"`` or ``"euclidean"``, as for ``ExactIndex``.
+    query_rows : array of int, (R,)
+        Rows of the embeddings searched that were the positive examples; none for a bare vector.
     n_searched : int
         Rows that might have been found.
     ids : tuple of str
@@ -56,6 +58,7 @@ class Hits:
 
     query: str
     metric: str
+    query_rows: NDArray[np.int64]
     n_searched: int
     ids: tuple[str, ...]
     rows: NDArray[np.int64]
@@ -194,6 +197,7 @@ def search(
     return Hits(
         query=positives.label + (f", not like {negatives.label}" if len(negatives.vectors) else ""),
         metric=metric,
+        query_rows=positives.rows,
         n_searched=int(np.count_nonzero(allowed & index.valid)),
         ids=tuple(found.ids[0]),
         rows=rows,
