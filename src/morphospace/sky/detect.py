@@ -1,0 +1,222 @@
+"""Sources in a field: found, separated and measured, so that each can become a cut-out."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.stats import SigmaClip
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+from photutils.background import Background2D, MADStdBackgroundRMS, MedianBackground
+from photutils.segmentation import deblend_sources, detect_sources
+from scipy import ndimage
+
+from morphospace.errors import ConfigError
+from morphospace.sky.noise import estimate_noise
+
+__all__ = ["Detection", "Source", "find_sources"]
+
+_FWHM = 2.3548  # of a Gaussian, in units of its sigma
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How sources are found in a field and how they are cut out.
+
+    Parameters
+    ----------
+    threshold_sigma : float, > 0
+        A source is what hangs together above this many sigma of the smoothed field.
+    peak_sigma : float, >= 0
+        Its highest pixel reaches at least this many sigma; without this second condition the noise of a large map
+        makes false sources.
+    min_pixels : int, >= 1
+        Smallest area; smaller ones show no shape.
+    smoothing : float, >= 0
+        Full width at half maximum, in pixels, of the Gaussian applied before the threshold; 0 is none.
+    deblend : bool
+        Separate sources that touch.
+    contrast : float, 0 to 1
+        A peak with less than this fraction of the flux of its blend is not separated.
+    box : int, >= 0
+        Side of the boxes, in pixels, in which background and noise are measured where the field is at least three
+        boxes wide; 0 takes one level for the whole field, as for nebulae larger than a box.
+    padding : float, >= 1
+        Side of a cut-out of the source's own size, in units of the longer side of its footprint.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of its range.
+
+    Notes
+    -----
+    Boxes of 64 pixels are SExtractor's (Bertin & Arnouts 1996, sect. 3 and 4), from which threshold, area and
+    contrast come too. Departure: sigma is measured on the smoothed field, so a threshold of 3 means 3.
+    """
+
+    threshold_sigma: float = 3.0
+    peak_sigma: float = 5.0
+    min_pixels: int = 30
+    smoothing: float = 3.0
+    deblend: bool = True
+    contrast: float = 0.005
+    box: int = 64
+    padding: float = 1.5
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "threshold_sigma": (self.threshold_sigma > 0, "positive"),
+            "peak_sigma": (self.peak_sigma >= 0, "0 or more"),
+            "min_pixels": (self.min_pixels >= 1, "1 or more"),
+            "smoothing": (self.smoothing >= 0, "0 or more"),
+            "contrast": (0 <= self.contrast <= 1, "between 0 and 1"),
+            "box": (self.box >= 0, "0 or more"),
+            "padding": (self.padding >= 1, "1 or more"),
+        }
+        for name, (good, wanted) in ranges.items():
+            if not good:
+                msg = f"detection: '{name}' must be {wanted}; got {getattr(self, name)}."
+                raise ConfigError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One source of a field.
+
+    Parameters
+    ----------
+    x, y : float
+        Centroid, weighted by the significance of each pixel; pixel centres are whole numbers, the first is 0.
+    bbox : tuple of int
+        ``(y0, y1, x0, x1)`` of the footprint, ends excluded.
+    radius : float
+        Radius in pixels of the circle with the area of the footprint.
+    peak : float
+        Highest pixel of the smoothed field in units of its sigma; where sigma is 0, in units of the image.
+    segment : ndarray, (y1 - y0, x1 - x0), bool
+        The footprint.
+    """
+
+    x: float
+    y: float
+    bbox: tuple[int, int, int, int]
+    radius: float
+    peak: float
+    segment: NDArray[np.bool_]
+
+
+def find_sources(data: NDArray[Any], mask: NDArray[np.bool_] | None, detection: Detection) -> list[Source]:
+    """Find the sources of a field.
+
+    Bands are level-subtracted, divided by their noise and averaged; the background and noise that remain are removed
+    box by box; what stands out of the smoothed plane is segmented and deblended (photutils).
+
+    Parameters
+    ----------
+    data : ndarray, (C, H, W), any real dtype
+        The field.
+    mask : ndarray, (H, W), bool, or None
+        True where valid; None where all is. Nothing is found on other pixels.
+    detection : Detection
+        Thresholds.
+
+    Returns
+    -------
+    list of Source
+        The highest peak first. Empty where nothing stands out or no pixel is valid.
+
+    Notes
+    -----
+    A band whose noise is 0 (a clipped map, a masked cloud) is left out where other bands have noise; where none has,
+    everything above the level that hangs together is a source and ``peak_sigma`` says nothing.
+    """
+    valid = np.ones(data.shape[1:], dtype=np.bool_) if mask is None else mask
+    if not valid.any():
+        return []
+    plane = _mean_plane(data, mask)
+    plane = _flatten(plane, valid, detection.box)
+    if detection.smoothing:
+        plane = ndimage.gaussian_filter(plane, detection.smoothing / _FWHM, mode="nearest")
+    level, sigma = (float(v[0]) for v in estimate_noise(plane[None], mask))
+    plane = (plane - level) / sigma if sigma > 0 else plane - level
+    plane[~valid] = 0
+    threshold = detection.threshold_sigma if sigma > 0 else 1e-6 * float(np.abs(plane).max())
+    labels = _segment(plane, valid, threshold, detection)
+    sources = _measure(plane, labels)
+    if sigma > 0:
+        sources = [source for source in sources if source.peak >= detection.peak_sigma]
+    return sorted(sources, key=lambda source: (-source.peak, source.y, source.x))
+
+
+def _mean_plane(data: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    level, sigma = estimate_noise(data, mask)
+    noisy = sigma > 0
+    bands = noisy if noisy.any() else np.ones(len(sigma), dtype=np.bool_)
+    scale = np.where(noisy, sigma, 1)[bands, None, None]
+    plane = ((data[bands] - level[bands, None, None]) / scale).mean(axis=0)
+    if mask is not None:
+        plane = np.where(mask, plane, 0)
+    return np.asarray(plane, dtype=np.float32)
+
+
+def _flatten(plane: NDArray[np.float32], valid: NDArray[np.bool_], box: int) -> NDArray[np.float32]:
+    if not box or min(plane.shape) < 3 * box:
+        return plane
+    try:
+        found = Background2D(
+            plane,
+            box,
+            coverage_mask=~valid,
+            exclude_percentile=50,
+            sigma_clip=SigmaClip(sigma=3.0, maxiters=10),
+            bkg_estimator=MedianBackground(),
+            bkg_rms_estimator=MADStdBackgroundRMS(),
+        )
+    except ValueError:
+        # too few boxes are half valid: the one level already subtracted has to do
+        return plane
+    level, noise = found.background, found.background_rms
+    if not (noise > 0).all():
+        noise = np.float32(1)
+    return np.asarray(np.where(valid, (plane - level) / noise, 0), dtype=np.float32)
+
+
+def _segment(
+    plane: NDArray[np.float32], valid: NDArray[np.bool_], threshold: float, detection: Detection
+) -> NDArray[np.int32]:
+    with warnings.catch_warnings():
+        # nothing found, or a blend with too many peaks to separate: ordinary answers here
+        warnings.simplefilter("ignore", category=AstropyWarning)
+        found = detect_sources(plane, threshold, detection.min_pixels, mask=~valid)
+        if found is None:
+            return np.zeros(plane.shape, dtype=np.int32)
+        if detection.deblend:
+            found = deblend_sources(plane, found, detection.min_pixels, contrast=detection.contrast, progress_bar=False)
+    return np.asarray(found.data, dtype=np.int32)
+
+
+def _measure(plane: NDArray[np.float32], labels: NDArray[np.int32]) -> list[Source]:
+    sources = []
+    for label, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is None:
+            continue
+        rows, columns = window
+        segment = labels[window] == label
+        weight = np.where(segment, plane[window], 0).clip(min=0).astype(np.float64)
+        total = weight.sum()
+        y, x = np.indices(segment.shape)
+        sources.append(
+            Source(
+                x=columns.start + float((weight * x).sum() / total),
+                y=rows.start + float((weight * y).sum() / total),
+                bbox=(rows.start, rows.stop, columns.start, columns.stop),
+                radius=float(np.sqrt(segment.sum() / np.pi)),
+                peak=float(weight.max()),
+                segment=segment,
+            )
+        )
+    return sources

@@ -1,0 +1,165 @@
+"""From an image to its objects: the whole image, its middle, or the sources that detection finds in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from morphospace.sky.crop import (
+    Window,
+    centre_window,
+    crop_mask,
+    crop_pixels,
+    segment_in,
+    shift_header,
+    source_window,
+)
+from morphospace.sky.cutouts import Cutout, pixel_sha256
+from morphospace.sky.detect import Detection, Source, find_sources
+from morphospace.sky.headers import parse_header
+from morphospace.sky.images import Image
+from morphospace.sky.names import printable
+from morphospace.sky.noise import Noise, estimate_noise
+from morphospace.sky.quality import Quality, assess
+from morphospace.sky.wcs import locate
+
+__all__ = ["Found", "objects_in"]
+
+_CELL = 64  # pixels: sky is measured once for all sources in a cell, on the cell and half of one around it
+_ENOUGH_SKY = 500  # pixels
+
+
+class Found(NamedTuple):
+    """One object and what its pixels say about it."""
+
+    cutout: Cutout
+    quality: Quality
+
+
+def objects_in(
+    image: Image,
+    name: str,
+    *,
+    size: int | None = None,
+    detect: Detection | None = None,
+    columns: Mapping[str, Any] | None = None,
+) -> Iterator[Found]:
+    """Make the cutouts of one image.
+
+    Parameters
+    ----------
+    image : Image
+        What was read.
+    name : str
+        Id of the file; sources get ``name#0000`` and so on, the highest peak first.
+    size : int, optional
+        Side of square cutouts, cropped or padded; nothing is resampled. None keeps the image, or each source's size.
+    detect : Detection, optional
+        Cut out the sources found so; None makes the image one object.
+    columns : mapping, optional
+        Values of the user's columns, for all objects of the image.
+
+    Yields
+    ------
+    Found
+        Level and sigma are those of the whole image, of sources those of the sky around them.
+    """
+    known = {"hdu": image.hdu, "source": printable(image.source), "columns": columns or {}, **_common(image)}
+    if detect is None:
+        yield _whole(image, name, size, known)
+        return
+    sources = find_sources(image.data, image.mask, detect)
+    sky = _Sky(image, sources)
+    cards = parse_header(image.wcs.encode("ascii"), image.source) if image.wcs else None
+    for number, source in enumerate(sources):
+        window = source_window(source, size=size, padding=detect.padding)
+        noise = sky.around(source)
+        place: dict[str, Any] = {"x": source.x, "y": source.y}
+        if cards is not None:
+            at_source = locate(shift_header(cards, x=source.x, y=source.y), (1, 1), image.source)
+            wcs = locate(shift_header(cards, x=window.x0, y=window.y0), window[2:], image.source).wcs
+            place |= {"ra": at_source.ra, "dec": at_source.dec, "wcs": wcs}
+        data, mask = _cut(image, window, noise)
+        quality = assess(data, mask, noise, saturate=_saturate(image), footprint=segment_in(source, window))
+        yield Found(_cutout(f"{name}#{number:04d}", data, mask, noise, quality, {**known, **place}), quality)
+
+
+def _whole(image: Image, name: str, size: int | None, known: Mapping[str, Any]) -> Found:
+    noise = estimate_noise(image.data, image.mask)
+    height, width = image.data.shape[1:]
+    data, mask = image.data, image.mask
+    place: dict[str, Any] = {"x": (width - 1) / 2, "y": (height - 1) / 2, "object": image.object}
+    place |= {"ra": image.ra, "dec": image.dec, "wcs": image.wcs}
+    if size is not None and (height, width) != (size, size):
+        window = centre_window(data.shape, size)
+        data, mask = _cut(image, window, noise)
+        place |= {"x": window.x0 + (size - 1) / 2, "y": window.y0 + (size - 1) / 2}
+        if image.wcs:
+            cards = shift_header(parse_header(image.wcs.encode("ascii"), image.source), x=window.x0, y=window.y0)
+            moved = locate(cards, (size, size), image.source)
+            place |= {"ra": moved.ra, "dec": moved.dec, "wcs": moved.wcs}
+    quality = assess(data, mask, noise, saturate=_saturate(image))
+    return Found(_cutout(name, data, mask, noise, quality, {**known, **place}), quality)
+
+
+def _common(image: Image) -> dict[str, Any]:
+    names = ("unit", "bands", "wavelength_nm", "pixel_scale_arcsec", "beam")
+    return {name: getattr(image, name) for name in names}
+
+
+def _cut(image: Image, window: Window, noise: Noise) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    return crop_pixels(image.data, window, noise.level), crop_mask(image.mask, image.data.shape, window)
+
+
+def _cutout(
+    name: str,
+    data: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    noise: Noise,
+    quality: Quality,
+    known: Mapping[str, Any],
+) -> Cutout:
+    return Cutout(
+        id=name,
+        image=data,
+        mask=mask,
+        level=tuple(noise.level.tolist()),
+        sigma=tuple(noise.sigma.tolist()),
+        flags=int(quality.flags),
+        group=name,
+        sha256=pixel_sha256(data),
+        **known,
+    )
+
+
+def _saturate(image: Image) -> float | None:
+    value = image.header.get("SATURATE")
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good and value is not None else None
+
+
+class _Sky:
+    """Level and noise of a field without its sources, measured where it is asked for."""
+
+    def __init__(self, image: Image, sources: list[Source]) -> None:
+        self._data = image.data
+        self._free = np.ones(image.data.shape[1:], dtype=np.bool_) if image.mask is None else image.mask.copy()
+        for source in sources:
+            y0, y1, x0, x1 = source.bbox
+            self._free[y0:y1, x0:x1] &= ~source.segment
+        self._field = estimate_noise(image.data, self._free if self._free.any() else image.mask)
+        self._cells: dict[tuple[int, int], Noise] = {}
+
+    def around(self, source: Source) -> Noise:
+        """Measure the sky about a source; where too little is free of sources, that of the field has to do."""
+        cell = (int(source.y) // _CELL, int(source.x) // _CELL)
+        if cell not in self._cells:
+            y, x = (slice(max(n * _CELL - _CELL // 2, 0), n * _CELL + _CELL + _CELL // 2) for n in cell)
+            free = self._free[y, x]
+            enough = np.count_nonzero(free) >= _ENOUGH_SKY
+            self._cells[cell] = estimate_noise(self._data[:, y, x], free) if enough else self._field
+        return self._cells[cell]
