@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -77,7 +78,7 @@ class Network:
 
 
 def trained(**table: Any) -> dict[str, Any]:
-    return call_from({"out": "x", **table}, train, "train", args=("method",), source="run.toml").arguments
+    return call_from({"out": "x", **table}, partial(train, "method"), "train", source="run.toml").arguments
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def trained(**table: Any) -> dict[str, Any]:
 )
 def test_call_from_converts(key: str, value: Any, expected: Any) -> None:
     if key == "data":  # an `object` cannot come from a text: given by position
-        got = call_from({"out": "x"}, train, "train", args=("m", value)).arguments[key]
+        got = call_from({"out": "x"}, partial(train, "m", value), "train").arguments[key]
     else:
         got = trained(**{key: value})[key]
     assert got == expected
@@ -151,18 +152,23 @@ def test_call_from_names_the_mistake(key: str, value: Any, sentence: str) -> Non
 
 def test_call_from_says_what_is_missing() -> None:
     with pytest.raises(ConfigError, match=r"^'train.out' is missing in the config; it must be a text or a path$"):
-        call_from({}, train, "train", args=("method",))
+        call_from({}, partial(train, "method"), "train")
 
 
 def test_call_from_leaves_defaults_to_the_signature() -> None:
-    assert arguments_from({"out": "x"}, train, "train", args=(1,)) == {"out": "x"}
+    assert arguments_from({"out": "x"}, partial(train, 1), "train") == {"out": "x"}
 
 
 def test_call_from_constructs_classes_around_given_objects() -> None:
-    network = call_from({"tau": 1}, Network, "method", args=("encoder",))
+    network = call_from({"tau": 1}, partial(Network, "encoder"), "method")
     assert (network.encoder, network.tau) == ("encoder", 1.0)
     with pytest.raises(ConfigError, match=r"unknown key 'method\.encoder'"):
-        call_from({"encoder": 1}, Network, "method", args=("encoder",))
+        call_from({"encoder": 1}, partial(Network, "encoder"), "method")
+
+
+def test_no_key_may_name_what_is_bound_by_keyword() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'train\.loop'"):
+        call_from({"out": "x", "loop": True}, partial(train, "method", loop=Loop()), "train")
 
 
 def test_call_from_hands_unknown_names_to_an_open_ended_target() -> None:

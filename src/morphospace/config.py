@@ -17,6 +17,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union
@@ -167,7 +168,6 @@ def call_from(
     target: Callable[..., T],
     where: str,
     *,
-    args: Sequence[Any] = (),
     source: str = "the config",
 ) -> T:
     """Call a function or class with the keys of a table as its arguments.
@@ -177,11 +177,10 @@ def call_from(
     table : mapping
         Keys are parameters of `target`.
     target : callable
-        What to call; its annotations say what each key may hold.
+        What to call; its annotations say what each key may hold. Arguments that are objects already, such as the
+        encoder of a method, are bound with `functools.partial`; no key may name them.
     where : str
         Name of the table, for messages: ``"train"``.
-    args : sequence
-        First arguments that are objects already, such as the encoder of a method; no key may name them.
     source : str
         Where the table was read, for messages: ``"run.toml"``.
 
@@ -195,7 +194,7 @@ def call_from(
     ConfigError
         If a key is unknown, has the wrong type or is missing.
     """
-    return target(*args, **arguments_from(table, target, where, args=args, source=source))
+    return target(**arguments_from(table, target, where, source=source))
 
 
 def arguments_from(
@@ -203,7 +202,6 @@ def arguments_from(
     target: Callable[..., Any],
     where: str,
     *,
-    args: Sequence[Any] = (),
     source: str = "the config",
 ) -> dict[str, Any]:
     """Check and convert the keys of a table for a call; parameters as of `call_from`.
@@ -221,7 +219,7 @@ def arguments_from(
     ConfigError
         If a key is unknown, has the wrong type or is missing.
     """
-    parameters, open_ended = _parameters(target, skip=len(args))
+    parameters, open_ended = _parameters(target)
     arguments = {}
     for key, value in table.items():
         place = _Place(f"{where}.{key}", source)
@@ -288,11 +286,12 @@ def _copied(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in table.items()}
 
 
-def _parameters(target: Callable[..., Any], *, skip: int) -> tuple[dict[str, inspect.Parameter], bool]:
+def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
     """Return the parameters that may be named, annotations resolved, and whether any other name is taken too."""
-    every = list(inspect.signature(target).parameters.values())[skip:]
-    body = inspect.unwrap(target)
+    bound = set(target.keywords) if isinstance(target, partial) else set()
+    body = inspect.unwrap(target.func if isinstance(target, partial) else target)
     scope = vars(sys.modules[body.__module__])
+    every = [each for each in inspect.signature(target).parameters.values() if each.name not in bound]
     named = {
         parameter.name: parameter.replace(annotation=_resolved(parameter.annotation, scope))
         for parameter in every

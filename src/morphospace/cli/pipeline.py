@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from morphospace.sky.cutouts import Cutouts
     from morphospace.space.embeddings import Embeddings
 
-__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged"]
+__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged", "thumbs_of"]
 
 #: Tables of a config file, in the order of work.
 TABLES = ("curate", "encoder", "method", "views", "train", "embed", "export")
@@ -130,7 +130,7 @@ class Pipeline:
         from morphospace.space.export import export
 
         cutouts = self.table("export").get("cutouts")
-        thumbs = None if cutouts is None else _thumbs(emb, cutouts)
+        thumbs = None if cutouts is None else thumbs_of(emb, cutouts)
         table = self.table("export", without=_BESIDE["export"])
         return call_from(table, partial(export, emb, thumbs=thumbs), "export", source=self.source)
 
@@ -187,8 +187,26 @@ def merged(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _thumbs(emb: Embeddings, cutouts: str) -> Callable[[Sequence[int]], list[NDArray[np.uint8]]]:
-    """Return what gives the thumbnails of rows of embeddings, from the store they were made of."""
+def thumbs_of(emb: Embeddings, cutouts: str) -> Callable[[Sequence[int]], list[NDArray[np.uint8]]]:
+    """Return what gives the thumbnails of rows of embeddings, from the store they were made of.
+
+    Parameters
+    ----------
+    emb : Embeddings
+        Its ids say which cutouts are meant.
+    cutouts : str
+        Folder of the store.
+
+    Returns
+    -------
+    callable
+        From row numbers to pictures, as `export` and the figures take them.
+
+    Raises
+    ------
+    DataError
+        If the store lacks one of the objects.
+    """
     from morphospace.sky.cutouts import Cutouts
     from morphospace.sky.thumbs import decode_thumb, load_thumbs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
-from morphospace.cli.pipeline import Pipeline
+from morphospace.cli.pipeline import Pipeline, thumbs_of
 from morphospace.config import call_from
 
 if TYPE_CHECKING:
@@ -53,20 +54,28 @@ def describe_embeddings(emb: Embeddings) -> tuple[dict[str, Any], str]:
     _SEARCH,
     examples=[
         'morphospace search disks.emb "GG Tau" -k 12 --exclude-radius 10arcsec',
+        "morphospace search disks.emb spiral1 --picture hits.png --cutouts disks.cutouts",
         "morphospace search disks.emb spiral1 spiral2 --not-like blob7 --where 'flags == 0'",
     ],
 )
 @click.argument("embeddings", type=click.Path())
 @click.argument("query", nargs=-1, required=True)
+@click.option("--picture", type=click.Path(), help="Draw query and hits into this .png, .pdf or .svg; needs --cutouts.")
+@click.option("--cutouts", type=click.Path(), help="Store that the embeddings come from, for --picture.")
 @options_from(_SEARCH, "search", skip=("emb", "query"))
-def search_command(config: dict[str, Any], embeddings: str, query: tuple[str, ...]) -> None:
+def search_command(
+    config: dict[str, Any], embeddings: str, query: tuple[str, ...], picture: str | None, cutouts: str | None
+) -> None:
     """Find the most similar objects."""
-    from functools import partial
-
     from morphospace.space.embeddings import Embeddings
+    from morphospace.space.figures import plot_hits, save_figure
     from morphospace.space.search import search
 
-    target = partial(search, Embeddings.open(embeddings), query[0] if len(query) == 1 else query)
+    if picture is not None and cutouts is None:
+        msg = "--picture needs --cutouts STORE, where the thumbnails are"
+        raise click.UsageError(msg)
+    emb = Embeddings.open(embeddings)
+    target = partial(search, emb, query[0] if len(query) == 1 else query)
     hits = call_from(config.get("search", {}), target, "search", source=SOURCE)
     result = {
         "query": hits.query,
@@ -74,6 +83,8 @@ def search_command(config: dict[str, Any], embeddings: str, query: tuple[str, ..
         "n_searched": hits.n_searched,
         "hits": hits.table().to_pylist(),
     }
+    if picture is not None and cutouts is not None:
+        save_figure(plot_hits([hits], thumbs_of(emb, cutouts)), picture)
     emit(result, str(hits), as_json=state().json)
 
 

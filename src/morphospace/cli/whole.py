@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from morphospace.cli.learn import describe_run
-from morphospace.cli.options import options_from, state, verb
+from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
 from morphospace.cli.pipeline import Pipeline, check
 from morphospace.cli.sky import describe_cutouts
 from morphospace.cli.space import describe_embeddings
-from morphospace.config import apply_overrides, load_toml
+from morphospace.config import apply_overrides, call_from, load_toml
 from morphospace.errors import ConfigError
 
 if TYPE_CHECKING:
     from morphospace.runs import Run
 
-__all__ = ["Told", "run", "run_command"]
+__all__ = ["Told", "demo_command", "run", "run_command"]
 
 _RUN = "morphospace.cli.whole:run"
+_DEMO = "morphospace.demo:demo"
 #: What each step came to, for machines and for people.
 Told = dict[str, tuple[dict[str, Any], str]]
 
@@ -108,3 +109,16 @@ def run_command(config: dict[str, Any], config_file: str) -> None:
     told = run(config_file, **config.get("run", {}))
     result = {name: result for name, (result, _) in told.items()}
     emit(result, "\n".join(text for _, text in told.values()), as_json=state().json)
+
+
+@verb(_DEMO, examples=["morphospace demo", "morphospace demo --out hubble --overwrite"])
+@options_from(_DEMO, "demo")
+def demo_command(config: dict[str, Any]) -> None:
+    """Show the whole way on a real field."""
+    from morphospace.demo import demo
+
+    state().interrupted = "start again with: morphospace demo --overwrite"
+    folder = call_from(config.get("demo", {}), demo, "demo", source=SOURCE)
+    made = sorted(path.name for path in folder.iterdir())
+    text = "\n".join([f"look into '{folder}':", *(f"  {name}" for name in made)])
+    emit({"demo": str(folder), "made": made}, text, as_json=state().json)
