@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,8 @@ class Intercept(nn.Module):
     network : Module
         Any network that takes (B, C, H, W).
     layer : str or int
-        Name as in ``named_modules`` or number among the children (negative counts from the end). The rest of the
-        network still runs; what it returns is thrown away.
+        Name as in ``named_modules`` or number among the children (negative counts from the end), `RepeatBands` left
+        out. The rest of the network still runs; what it returns is thrown away.
 
     Raises
     ------
@@ -61,8 +62,16 @@ class Intercept(nn.Module):
         _find_layer(network, layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, D): the layer's output, averaged over all axes after the second."""
-        seen: list[Tensor] = []
+        """Return (B, D): a layer's maps (B, D, h, w) averaged over the image, its tokens (B, N, D) over N.
+
+        Raises
+        ------
+        ConfigError
+            If the layer did not run.
+        ShapeError
+            If it does not return a tensor.
+        """
+        seen: list[object] = []
         # the hook lives for this call only: a lasting one would be copied, and shared, by deepcopy of a target network
         module = _find_layer(self.network, self.layer)
         hook = module.register_forward_hook(lambda _m, _i, out: seen.append(out))
@@ -73,7 +82,13 @@ class Intercept(nn.Module):
         if not seen:
             msg = f"layer '{self.layer}' did not run in the network's forward pass; choose another layer."
             raise ConfigError(msg)
-        return seen[-1].flatten(2).mean(dim=2) if seen[-1].ndim > 2 else seen[-1]
+        z = seen[-1]
+        if not isinstance(z, Tensor):
+            msg = f"layer '{self.layer}' must return a tensor; it returns {type(z).__name__}. Choose another layer."
+            raise ShapeError(msg)
+        if z.ndim == 3:
+            return z.mean(dim=1)
+        return z.flatten(2).mean(dim=2) if z.ndim > 3 else z
 
 
 class RepeatBands(nn.Module):
@@ -97,55 +112,77 @@ class RepeatBands(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the network makes of the repeated bands."""
-        out: Tensor = self.network(x.repeat(1, self.stacksize, 1, 1))
+        out: Tensor = self.network(x.repeat(1, self.stacksize, *(1,) * (x.ndim - 2)))
         return out
 
 
 def input_bands(network: nn.Module) -> int | None:
     """Guess how many bands a network takes, from its first convolution; None without one."""
-    stack = 1
-    for module in network.modules():
-        if isinstance(module, RepeatBands):
-            stack = module.stacksize
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels // stack
-    return None
+    first = _first_convolution(network)
+    stack = next((m.stacksize for m in network.modules() if isinstance(m, RepeatBands)), 1)
+    return None if first is None else first.in_channels // stack
 
 
 def representation_size(network: nn.Module, *, bands: int | None = None, size: int = 64) -> int:
-    """Find the length D of what a network returns, by running it once on zeros.
+    """Find the length D of what a network returns by running it once on zeros; else its attribute ``dim``.
 
     Parameters
     ----------
     network : Module
-        Takes (B, C, H, W); left as it was, its batch statistics included.
+        Takes (B, C, H, W), or (B, C, Z, H, W) if its first convolution is a Conv3d; left as it was, its batch
+        statistics included.
     bands : int, optional
         Number of bands; found from the first convolution if not given.
     size : int
-        Side of the trial image in pixels.
+        Side of the trial image in pixels; also its depth for a Conv3d.
 
     Raises
     ------
     ShapeError
         If the network does not return (B, D); the message says how to add pooling.
     ConfigError
-        If the number of bands cannot be found.
+        If the number of bands cannot be found or the network refuses the trial image, and it has no ``dim``.
     """
-    bands = bands or input_bands(network)
-    if bands is None:
-        msg = "the number of bands cannot be read off an encoder without a Conv2d; give it as bands=."
-        raise ConfigError(msg)
-    parameter = next(network.parameters(), torch.zeros(()))
-    x = torch.zeros(2, bands, size, size, device=parameter.device, dtype=parameter.dtype)
-    was_training = network.training
+    try:
+        bands = bands or input_bands(network)
+        if bands is None:
+            msg = "the number of bands cannot be read off an encoder without a convolution; give it an attribute 'dim', its D."
+            raise ConfigError(msg)
+        parameter = next(network.parameters(), torch.zeros(()))
+        axes = (size,) * (3 if isinstance(_first_convolution(network), nn.Conv3d) else 2)
+        z, x = trial_run(network, torch.zeros(2, bands, *axes, device=parameter.device, dtype=parameter.dtype))
+    except ConfigError:
+        told = getattr(network, "dim", None)
+        if isinstance(told, int):
+            return told
+        raise
+    check_vectors(z, x)
+    return int(z.shape[1])
+
+
+def trial_run(network: nn.Module, x: Tensor) -> tuple[Any, Tensor]:
+    """Run a network once, leaving it as it was, and return the result beside the input.
+
+    Raises
+    ------
+    ConfigError
+        If it refuses the input; the message has its reason and shape.
+    """
+    was_training = {module: module.training for module in network.modules()}
     network.eval()
     try:
         with torch.no_grad():
-            z = network(x)
+            return network(x), x
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        msg = (
+            f"the encoder does not take images of shape {tuple(x.shape)} ({first}); choose bands= and size= that fit it, and "
+            "give one that takes a single size an attribute 'dim', the length of its vectors."
+        )
+        raise ConfigError(msg) from None
     finally:
-        network.train(was_training)
-    check_vectors(z, x)
-    return int(z.shape[1])
+        for module, training in was_training.items():
+            module.training = training
 
 
 def check_vectors(z: object, x: Tensor) -> None:
@@ -161,7 +198,13 @@ def check_vectors(z: object, x: Tensor) -> None:
         raise ShapeError(msg)
 
 
+def _first_convolution(network: nn.Module) -> nn.Conv2d | nn.Conv3d | None:
+    return next((m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+
+
 def _find_layer(network: nn.Module, layer: str | int) -> nn.Module:
+    if isinstance(network, RepeatBands):
+        return _find_layer(network.network, layer)
     children: dict[str, nn.Module] = dict(network.named_children())
     if isinstance(layer, int):
         if -len(children) <= layer < len(children):

@@ -126,12 +126,12 @@ def mean_cosine(p: Tensor) -> Tensor:
     Returns
     -------
     Tensor, ()
-        Mean over the B (B - 1) ordered pairs, without gradient.
+        Mean over the B (B - 1) ordered pairs, without gradient. A zero row counts as orthogonal to all.
     """
     z = F.normalize(p.detach().float(), dim=-1)
     n = len(z)
-    # sum over all pairs is |sum z|^2; the n pairs of a row with itself are n
-    return (z.sum(dim=0).square().sum() - n) / (n * (n - 1))
+    # sum over all pairs is |sum z|^2; the pairs of a row with itself, n unless a row is 0, are taken off
+    return (z.sum(dim=0).square().sum() - z.square().sum()) / (n * (n - 1))
 
 
 def _same_shape(p: Tensor, q: Tensor) -> None:
