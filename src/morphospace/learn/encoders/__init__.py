@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -63,6 +64,9 @@ def encoder(
     if last_layer is not None and name != "resnet18":
         msg = f"last_layer belongs to resnet18; encoder '{name}' has no such option."
         raise ConfigError(msg)
+    if bands < 1 or stacksize < 1:
+        msg = f"bands and stacksize of an encoder must be at least 1; got {bands} and {stacksize}."
+        raise ConfigError(msg)
     inner = bands * stacksize
     options = {} if last_layer is None else {"last_layer": last_layer}
     network = ENCODERS[name](bands=inner, **options)
@@ -84,7 +88,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     """
     path = Path(path)
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        state = _read_weights(path)
     except FileNotFoundError:
         msg = f"weights '{path}' do not exist."
         raise StoreError(msg) from None
@@ -95,7 +99,9 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     own = network.state_dict()
-    shared: dict[str, Tensor] = {k: v for k, v in state.items() if k in own} if isinstance(state, dict) else {}
+    shared: dict[str, Tensor] = {}
+    if isinstance(state, dict):
+        shared = {k: v for k, v in state.items() if k in own and isinstance(v, Tensor)}
     if not shared:
         msg = f"weights '{path}' hold no layer of this encoder; its first layers are {', '.join(list(own)[:3])}."
         raise StoreError(msg)
@@ -111,3 +117,9 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         msg = f"weights '{path}' lack {len(missing)} layers of this encoder, the first is {missing[0]}."
         raise StoreError(msg)
     network.load_state_dict({**own, **shared})
+
+
+def _read_weights(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, weights_only=True, map_location="cpu")
