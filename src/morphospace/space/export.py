@@ -77,7 +77,7 @@ def export(
     -----
     CSV has the vector as columns ``vector_0`` and so on; the others have one column ``vector``. Lists become JSON text,
     and bytes are left out, in all but Parquet. A missing text is empty in FITS and HDF5 and VOTable, and unquoted
-    nothing in CSV (an empty text is ``""``). FITS texts are UTF-8, lose blanks at their end, and hold no NUL.
+    nothing in CSV (an empty text is ``""``). FITS texts are UTF-8; readers drop white space at their end.
     Ids are written as they are in every format, one that starts with ``=`` too: a spreadsheet would take it for a
     formula, so import such a CSV with its columns as text.
     """
@@ -177,7 +177,7 @@ def _write_fits(emb: Embeddings, path: Path) -> None:
     hdu = fits.table_to_hdu(_astropy_table(emb, _utf8, plain_names=True))
     hdu.header["EXTNAME"] = "EMBEDDINGS"
     told = _told(emb)
-    hdu.header["SPACEID"] = (told["space_id"], "vectors compare within one space")
+    hdu.header["SPACEID"] = told["space_id"]
     hdu.header.add_history(f"morphospace {told['provenance']}")
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
 

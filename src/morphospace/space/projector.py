@@ -65,17 +65,32 @@ def stratified_sample(vectors: NDArray[np.float32], n: int, *, seed: int = 0) ->
     Returns
     -------
     array of int, (n,)
-        Row numbers in increasing order. Strata are the 64 clusters of k-means on the unit vectors; each gives its share
-        of ``n`` to within one row (systematic sampling: Cochran 1977, section 8.1).
+        Row numbers in increasing order. Strata are the clusters (64, or n / 16) of k-means on the unit vectors; each gives
+        its share of ``n`` (proportional allocation: Cochran 1977, section 5.5), and one row at least, drawn at random.
     """
     rng = np.random.default_rng(seed)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     some = unit[np.sort(rng.choice(len(unit), min(len(unit), 20_000), replace=False))]
-    n_strata = min(_N_STRATA, len(np.unique(some, axis=0)))
+    n_strata = min(_N_STRATA, max(1, n // 16), len(np.unique(some, axis=0)))
     strata = MiniBatchKMeans(n_strata, random_state=seed, n_init=1).fit(some).predict(unit)
-    order = np.lexsort((rng.random(len(unit)), strata))
-    steps = ((np.arange(n) + 0.5) * len(unit) / n).astype(np.int64)
-    return np.sort(order[steps])
+    members = [rng.permutation(np.flatnonzero(strata == s)) for s in np.unique(strata)]
+    quotas = _allocate(np.array([len(m) for m in members]), n)
+    return np.sort(np.concatenate([m[:q] for m, q in zip(members, quotas, strict=True)]))
+
+
+def _allocate(sizes: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Share n among strata by their sizes, at least one to each; n is from their number to the sum of their sizes."""
+    share = sizes * n / sizes.sum()
+    quotas = np.maximum(1, np.floor(share).astype(np.int64))
+    while quotas.sum() != n:  # at most once for each stratum
+        short = quotas.sum() < n
+        due = (
+            np.where(quotas < sizes, share - quotas, -np.inf)
+            if short
+            else np.where(quotas > 1, quotas - share, -np.inf)
+        )
+        quotas[np.argmax(due)] += 1 if short else -1
+    return np.asarray(quotas)
 
 
 def write_projector(emb: Embeddings, out: Path, thumbs: Thumbs | None = None) -> None:
