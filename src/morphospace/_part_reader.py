@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -157,5 +158,7 @@ def _reading(file: Path) -> Iterator[None]:
 
 
 def read_schema(path: Path) -> pa.Schema:
+    """Read the schema of a store as its writer was given it: Parquet's own words for it rename parts of lists."""
     with _reading(path / SCHEMA):
-        return pq.read_schema(path / SCHEMA)
+        told = pq.read_metadata(path / SCHEMA).metadata
+        return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(told[b"ARROW:schema"])))

@@ -101,6 +101,8 @@ def _image_chunk(group: pq.RowGroupMetaData) -> pq.ColumnChunkMetaData:
 
 def _split(rows: NDArray[np.int64], starts: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Split ascending row numbers at ``starts``; yield the number of each range that has any, and rows within it."""
+    if not len(rows):
+        return
     place = np.searchsorted(starts, rows, side="right") - 1
     numbers, first = np.unique(place, return_index=True)
     for number, inside in zip(numbers.tolist(), np.split(rows, first[1:]), strict=True):

@@ -266,7 +266,8 @@ def decode_images(batch: pa.RecordBatch) -> list[NDArray[Any]]:
     Returns
     -------
     list of ndarray, each (C, H, W)
-        Read-only, little-endian, in the type of the file; a view keeps the batch alive.
+        Little-endian, in the type of the file. They share the memory of the batch and keep it alive: copy before
+        writing to one.
 
     Raises
     ------
