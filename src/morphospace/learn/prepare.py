@@ -114,7 +114,7 @@ class Prepared(NamedTuple):
     x: Tensor  # (B, C, H, W) float32, no NaN
     mask: Tensor | None  # (B, 1, H, W) float32, 1 = valid; None when all is
     factor: float  # pixels of `x` per pixel of the network
-    sigma: Tensor  # (B, C) float32, noise in the units of `x`; 0 when unknown
+    sigma: Tensor  # (B, C) float32, noise in the units of `x`; 0 when unknown, also for an image without a valid pixel
 
 
 def prepare_stack(
@@ -154,20 +154,26 @@ def prepare_stack(
         x = torch.where(valid, x, 0.0).nan_to_num_(0.0, 0.0, 0.0)
     scale = geometry.pixels_per_output(preparation, "?")
     x, weight, shrink = _shrink(x, None if complete else valid.float(), scale)
-    sigma = sigma / shrink
+    sigma = sigma.nan_to_num(0.0) / shrink
     if preparation.clip_sigma is not None:
         x = torch.where(x >= preparation.clip_sigma * sigma, x, 0.0)
     if preparation.units == "noise":
         x = x / sigma.clamp_min(torch.finfo(torch.float32).tiny)
         sigma = torch.ones_like(sigma)
     elif preparation.units == "range":
-        top = torch.full_like(sigma, 255.0) if picture else x.amax(dim=(1, 2, 3), keepdim=True).expand_as(sigma)
-        top = top.clamp_min(torch.finfo(torch.float32).tiny)
+        top = torch.full_like(sigma, 255.0) if picture else _brightest(x).expand_as(sigma)
         x, sigma = x / top, sigma / top
     side = 2 * preparation.size
     x = _centre_crop(x, side)
     weight = None if weight is None else _centre_crop(weight, side)
     return Prepared(x, weight, scale / shrink, sigma[:, :, 0, 0])
+
+
+def _brightest(x: Tensor) -> Tensor:
+    top = x.amax(dim=(1, 2, 3), keepdim=True)
+    # where nothing rises above the level (absorption, a blank image) its deepest pixel is what can be scaled by
+    top = torch.where(top > 0, top, x.abs().amax(dim=(1, 2, 3), keepdim=True))
+    return torch.where(top > torch.finfo(torch.float32).tiny, top, 1.0)
 
 
 def _shrink(x: Tensor, weight: Tensor | None, scale: float) -> tuple[Tensor, Tensor | None, float]:

@@ -176,8 +176,10 @@ def make_view(
     flux = _gain(flux, views, generator)
     flux = _add_noise(flux, batch.sigma, views.noise, generator)
     flux = flux.reshape(len(flux), *batch.x.shape[1:-2], side, side)
-    mask = _sample_mask(batch, grid) if with_flux else None
-    return View(views.prepare.stretch(flux), flux if with_flux else None, mask)
+    stretch = views.prepare.stretch
+    mask = _sample_mask(batch, grid) if with_flux or not stretch.invertible else None
+    x = _stretched(flux, mask, stretch)
+    return View(x, flux, mask) if with_flux else View(x, None, None)
 
 
 def plain_view(batch: Collated, preparation: Preparation) -> Tensor:
@@ -195,40 +197,53 @@ def plain_view(batch: Collated, preparation: Preparation) -> Tensor:
     Tensor, (B, C, S, S), float32
         Commutes exactly with flips and quarter turns of the images.
     """
-    side = preparation.size
-    factor, shape = batch.factor, batch.shape
-    alike = bool((shape == shape[0]).all()) and bool((factor == factor[0]).all())
-    if alike:
-        h, w = (int(n) for n in shape[0])
-        x = _resample_alike(_planes(batch.x)[..., :h, :w], float(factor[0]), side)
-    else:
-        matrix = factor[:, None, None] * torch.eye(2, device=factor.device)
-        grid = _grid(matrix, torch.zeros(len(factor), 2, device=factor.device), batch, side)
-        x = F.grid_sample(_planes(batch.x), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return preparation.stretch(x.reshape(len(x), *batch.x.shape[1:-2], side, side))
+    side, stretch = preparation.size, preparation.stretch
+    x = _centred(_planes(batch.x), batch, side).reshape(len(batch.x), *batch.x.shape[1:-2], side, side)
+    valid = None if stretch.invertible else _centred(_mask(batch), batch, side)
+    return _stretched(x, valid, stretch)
+
+
+def _stretched(flux: Tensor, mask: Tensor | None, stretch: Stretch) -> Tensor:
+    # limits found in an image must not know how much background was put around it
+    return stretch(flux, mask if mask is None or flux.ndim == 4 else mask[:, None])
+
+
+def _centred(x: Tensor, batch: Collated, side: int) -> Tensor:
+    # images of one size and scale at a time: what becomes of an image then does not depend on its neighbours
+    kinds = torch.cat((batch.shape.double(), batch.factor[:, None].double()), dim=1).cpu()
+    kinds, which = torch.unique(kinds, dim=0, return_inverse=True)
+    if len(kinds) == 1:
+        h, w, factor = kinds[0].tolist()
+        return _resample_alike(x[..., : int(h), : int(w)], factor, side)
+    out = x.new_empty(*x.shape[:2], side, side)
+    for i, (h, w, factor) in enumerate(kinds.tolist()):
+        rows = (which == i).nonzero()[:, 0].to(x.device)
+        out[rows] = _resample_alike(x[rows][..., : int(h), : int(w)], factor, side)
+    return out
 
 
 def _resample_alike(x: Tensor, factor: float, side: int) -> Tensor:
-    # crop and pad where no pixel needs to move; else the same sampling as the grid's, by one grid for all
+    # crop and pad where no pixel needs to move; else the same sampling as a grid's, axis by axis
     h, w = x.shape[-2:]
     if factor == 1.0 and (h - side) % 2 == 0 and (w - side) % 2 == 0:
         top, left = (side - h) // 2, (side - w) // 2
         return F.pad(x, (left, left, top, top))
-    u = torch.arange(side, dtype=torch.float32, device=x.device) - (side - 1) / 2
-    rows, row_weight = _linear_taps(u * factor + (h - 1) / 2, h)
-    cols, col_weight = _linear_taps(u * factor + (w - 1) / 2, w)
+    u = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
+    rows, row_weight = _linear_taps(u * factor, h, x)
+    cols, col_weight = _linear_taps(u * factor, w, x)
     x = x[..., rows[0], :] * row_weight[0][:, None] + x[..., rows[1], :] * row_weight[1][:, None]
     return x[..., cols[0]] * col_weight[0] + x[..., cols[1]] * col_weight[1]
 
 
-def _linear_taps(position: Tensor, n: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _linear_taps(offset: Tensor, n: int, like: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    position = offset + (n - 1) / 2
     low = position.floor()
     high_weight = position - low
     taps, weights = [], []
     for index, weight in ((low, 1 - high_weight), (low + 1, high_weight)):
         inside = (index >= 0) & (index <= n - 1)
-        taps.append(index.clamp(0, n - 1).long())
-        weights.append(weight * inside)
+        taps.append(index.clamp(0, n - 1).long().to(like.device))
+        weights.append((weight * inside).to(like))
     return (taps[0], taps[1]), (weights[0], weights[1])
 
 
@@ -276,13 +291,16 @@ def _planes(x: Tensor) -> Tensor:
 
 
 def _sample_mask(batch: Collated, grid: Tensor) -> Tensor:
-    mask = batch.mask
-    if mask is None:
-        h, w = batch.x.shape[-2:]
-        rows = torch.arange(h, device=batch.x.device)[None, :, None] < batch.shape[:, 0, None, None]
-        cols = torch.arange(w, device=batch.x.device)[None, None, :] < batch.shape[:, 1, None, None]
-        mask = (rows & cols).float()[:, None]
-    return F.grid_sample(mask, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(_mask(batch), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _mask(batch: Collated) -> Tensor:
+    if batch.mask is not None:
+        return batch.mask
+    h, w = batch.x.shape[-2:]
+    rows = torch.arange(h, device=batch.x.device)[None, :, None] < batch.shape[:, 0, None, None]
+    cols = torch.arange(w, device=batch.x.device)[None, None, :] < batch.shape[:, 1, None, None]
+    return (rows & cols).float()[:, None]
 
 
 def _blur(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
