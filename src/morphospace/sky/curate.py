@@ -315,7 +315,8 @@ def _measured(found: Iterator[Found], file: Path) -> Iterator[Found | str]:
         yield printable(str(refused))
     except Exception as fault:
         _logger.exception("'%s' could not be measured", file)
-        yield f"'{printable(str(file))}' was read but could not be measured ({type(fault).__name__}: {fault}); please report this."
+        what = f"was read but could not be measured ({type(fault).__name__}: {fault})"
+        yield f"'{printable(str(file))}' {what}; please report this."
 
 
 def _left_out(verdicts: Sequence[Verdict], entries: Sequence[Entry]) -> pa.Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from photutils.background import Background2D, MADStdBackgroundRMS, MedianBackground
 from photutils.segmentation import deblend_sources, detect_sources
 from scipy import ndimage
+from scipy.interpolate import RectBivariateSpline
 
 from morphospace.errors import ConfigError
 from morphospace.sky.noise import estimate_noise
@@ -139,8 +140,7 @@ def find_sources(data: NDArray[Any], mask: NDArray[np.bool_] | None, detection: 
         return []
     plane = _mean_plane(data, mask)
     plane = _flatten(plane, valid, detection.box)
-    if detection.smoothing:
-        plane = ndimage.gaussian_filter(plane, detection.smoothing / _FWHM, mode="nearest")
+    plane = _smooth(plane, valid, detection.smoothing / _FWHM)
     level, sigma = (float(v[0]) for v in estimate_noise(plane[None], mask))
     plane = (plane - level) / sigma if sigma > 0 else plane - level
     plane[~valid] = 0
@@ -179,10 +179,29 @@ def _flatten(plane: NDArray[np.float32], valid: NDArray[np.bool_], box: int) -> 
     except ValueError:
         # too few boxes are half valid: the one level already subtracted has to do
         return plane
-    level, noise = found.background, found.background_rms
+    # photutils' own surface is level from the middle of the outermost boxes to the border, where a slope of the
+    # background then makes sources; reflected oddly, the slope goes on
+    level = _interpolate(np.pad(found.background_mesh, 1, mode="reflect", reflect_type="odd"), plane.shape, box)
+    noise = _interpolate(np.pad(found.background_rms_mesh, 1, mode="edge"), plane.shape, box)
     if not (noise > 0).all():
-        noise = np.float32(1)
+        noise = np.ones_like(noise)
     return np.asarray(np.where(valid, (plane - level) / noise, 0), dtype=np.float32)
+
+
+def _interpolate(mesh: NDArray[np.float64], shape: tuple[int, ...], box: int) -> NDArray[np.float64]:
+    """Draw a value per box, and per box of one more row around them, as a smooth surface."""
+    centres = [(np.arange(n) - 0.5) * box - 0.5 for n in mesh.shape]
+    return np.asarray(RectBivariateSpline(*centres, mesh)(*(np.arange(n) for n in shape)))
+
+
+def _smooth(plane: NDArray[np.float32], valid: NDArray[np.bool_], width: float) -> NDArray[np.float32]:
+    """Smooth by a Gaussian such that the noise is the same beside the border and blank areas as elsewhere."""
+    if not width:
+        return plane
+    weighted = ndimage.gaussian_filter(np.where(valid, plane, 0), width, mode="constant")
+    # the variance goes with the square of the kernel, a Gaussian narrower by the square root of 2
+    variance = ndimage.gaussian_filter(valid.astype(np.float32), width / np.sqrt(2), mode="constant")
+    return np.asarray(weighted / np.sqrt(np.maximum(variance, 0.1)), dtype=np.float32)
 
 
 def _segment(

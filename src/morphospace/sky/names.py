@@ -46,7 +46,7 @@ def name_files(files: Sequence[Path], taken: Mapping[str, str] | None = None) ->
 
 
 def printable(text: str) -> str:
-    """Write out the bytes of a file name that are no UTF-8, as ``\\udcff``: Parquet and HTML take no others."""
+    r"""Write out the bytes of a file name that are no UTF-8, as ``\udcff``: Parquet and HTML take no others."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -54,8 +54,9 @@ def assess(
         SATURATE of the header, in the units of `data`.
     footprint : ndarray, (H, W), bool, optional
         The pixels of the source, where detection has found them: peak, saturation and edge are then judged on these.
-        Otherwise peak and saturation are those of the image, and the source that may touch the edge is what hangs together above 3
-        sigma, reaches 5 and lies at the centre (within a twentieth of the side); where there is none, the brightest.
+        Otherwise peak and saturation are those of the image, and the source that may touch the edge is what hangs
+        together above 3 sigma, reaches 5 and lies at the centre (within a twentieth of the side); where there is none,
+        the brightest such thing.
 
     Returns
     -------
