@@ -88,7 +88,7 @@ def config(folder: Path, tmp_path: Path) -> Path:
     tables = {
         "curate": {"source": str(folder / "fits"), "out": str(tmp_path / "b.cutouts"), "size": 16, "columns": ["KIND"]},
         "views": {"size": 16, "rotate": True, "zoom": [0.9, 1.1]},
-        "method": {"name": "VICReg"},
+        "method": {"name": "VICReg", "projection_size": 32, "hidden_size": 32},
         "train": {"out": str(tmp_path / "runs/b"), "epochs": 1, "batch_size": 8, "loop": {"precision": "32-true"}},
         "embed": {"out": str(tmp_path / "b.emb"), "average": "d4"},
         "export": {"out": str(tmp_path / "b.csv")},
@@ -136,7 +136,7 @@ def test_search_prints_a_table_or_json(folder: Path, say: Any) -> None:
     name = Embeddings.open(folder / "a.emb").ids[0]
     text = say("search", folder / "a.emb", name, "-k", 5)
     assert text.status == 0
-    lines = [line for line in text.out.splitlines() if line.split()[:1] in (["1"], ["5"])]
+    lines = [line for line in text.out.splitlines() if line.startswith(("   1  ", "   5  "))]
     assert len(lines) == 2
     machine = say("search", folder / "a.emb", name, "-k", 5, "--json").json
     assert machine["query"] == name

@@ -8,48 +8,111 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
+    from morphospace.demo import demo
+    from morphospace.learn.doctor import doctor
     from morphospace.learn.encoders import encoder
-    from morphospace.learn.methods import BYOL, Method, SimCLR, VICReg
+    from morphospace.learn.health import Health
+    from morphospace.learn.methods import BYOL, Batch, Loss, Method, SimCLR, VICReg
+    from morphospace.learn.prepare import Preparation
+    from morphospace.learn.schedule import Schedule
+    from morphospace.learn.train import Loop, train
     from morphospace.learn.views import Views, views
     from morphospace.runs import Run
+    from morphospace.sky.curate import curate
     from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
     from morphospace.sky.detect import Detection
     from morphospace.sky.flags import Flag
+    from morphospace.sky.simulate import simulate, write_fits, write_sky
     from morphospace.sky.stretch import Stretch
+    from morphospace.space.cluster import cluster
+    from morphospace.space.embed import Embedder, embed
+    from morphospace.space.embeddings import Embeddings
+    from morphospace.space.export import export
+    from morphospace.space.figures import plot_hits, plot_map, save_figure
+    from morphospace.space.project import project
+    from morphospace.space.search import Hits, search
 
 #: Public name: the module that holds it. Each is imported when it is first asked for, since torch takes seconds.
 _PUBLIC = {
     "BYOL": "morphospace.learn.methods",
+    "Batch": "morphospace.learn.methods",
     "Cutout": "morphospace.sky.cutouts",
     "Cutouts": "morphospace.sky.cutouts",
     "CutoutsWriter": "morphospace.sky.cutouts",
     "Detection": "morphospace.sky.detect",
+    "Embedder": "morphospace.space.embed",
+    "Embeddings": "morphospace.space.embeddings",
     "Flag": "morphospace.sky.flags",
+    "Health": "morphospace.learn.health",
+    "Hits": "morphospace.space.search",
+    "Loop": "morphospace.learn.train",
+    "Loss": "morphospace.learn.methods",
     "Method": "morphospace.learn.methods",
+    "Preparation": "morphospace.learn.prepare",
     "Run": "morphospace.runs",
+    "Schedule": "morphospace.learn.schedule",
     "SimCLR": "morphospace.learn.methods",
     "Stretch": "morphospace.sky.stretch",
     "VICReg": "morphospace.learn.methods",
     "Views": "morphospace.learn.views",
+    "cluster": "morphospace.space.cluster",
+    "curate": "morphospace.sky.curate",
+    "demo": "morphospace.demo",
+    "doctor": "morphospace.learn.doctor",
+    "embed": "morphospace.space.embed",
     "encoder": "morphospace.learn.encoders",
+    "export": "morphospace.space.export",
+    "plot_hits": "morphospace.space.figures",
+    "plot_map": "morphospace.space.figures",
+    "project": "morphospace.space.project",
+    "save_figure": "morphospace.space.figures",
+    "search": "morphospace.space.search",
+    "simulate": "morphospace.sky.simulate",
+    "train": "morphospace.learn.train",
     "views": "morphospace.learn.views",
+    "write_fits": "morphospace.sky.simulate",
+    "write_sky": "morphospace.sky.simulate",
 }
 
 __all__ = [
     "BYOL",
+    "Batch",
     "Cutout",
     "Cutouts",
     "CutoutsWriter",
     "Detection",
+    "Embedder",
+    "Embeddings",
     "Flag",
+    "Health",
+    "Hits",
+    "Loop",
+    "Loss",
     "Method",
+    "Preparation",
     "Run",
+    "Schedule",
     "SimCLR",
     "Stretch",
     "VICReg",
     "Views",
+    "cluster",
+    "curate",
+    "demo",
+    "doctor",
+    "embed",
     "encoder",
+    "export",
+    "plot_hits",
+    "plot_map",
+    "project",
+    "save_figure",
+    "search",
+    "simulate",
+    "train",
     "views",
+    "write_fits",
+    "write_sky",
 ]
 
 

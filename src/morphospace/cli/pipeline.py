@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -149,31 +150,34 @@ class Pipeline:
 
         table = {"preset": preset, **self.table("views")}
         own = {field.name for field in fields(Views)} - {"prepare"}
-        changed = {key: value for key, value in table.items() if key in own}
+        known = own | set(signature(views).parameters)
+        if unknown := [key for key in table if key not in known]:
+            hint = nearest(f"views.{unknown[0]}", [f"views.{key}" for key in known])
+            msg = f"unknown key 'views.{unknown[0]}' in {self.source}{hint}"
+            raise ConfigError(msg)
         built = {key: value for key, value in table.items() if key not in own}
+        changed = {key: value for key, value in table.items() if key in own}
         return (
             arguments_from(built, views, "views", source=self.source),
             arguments_from(changed, Views, "views", source=self.source),
         )
 
     def _target(self, name: str) -> Callable[..., Any]:
-        """Return what a table calls, with the objects bound that come from other tables."""
-        from morphospace.learn.encoders import encoder
-        from morphospace.learn.train import train
-        from morphospace.sky.curate import curate
-        from morphospace.space.embed import embed
-        from morphospace.space.export import export
-
-        targets: dict[str, Callable[..., Any]] = {
-            "curate": curate,
-            "encoder": encoder,
-            "train": partial(train, None, None, views=None),  # type: ignore[arg-type] # never called
-            "embed": partial(embed, "", None),  # type: ignore[arg-type]
-            "export": partial(export, None, thumbs=None),  # type: ignore[arg-type]
-        }
-        return targets[name] if name in targets else partial(self._method_class(), None)  # type: ignore[arg-type]
+        """Return what a table calls, with what comes from other tables bound."""
+        if name == "method":
+            return partial(self._method_class(), None)  # type: ignore[arg-type] # never called
+        module, bound = _CALLS[name]
+        return partial(getattr(importlib.import_module(module), name), **dict.fromkeys(bound))
 
 
+#: Function of a table's name: its module, and its parameters that are objects from other tables.
+_CALLS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "curate": ("morphospace.sky.curate", ()),
+    "encoder": ("morphospace.learn.encoders", ()),
+    "train": ("morphospace.learn.train", ("method", "data", "views")),
+    "embed": ("morphospace.space.embed", ("run", "data")),
+    "export": ("morphospace.space.export", ("emb", "thumbs")),
+}
 #: Keys of a table that are no parameters of its call, but say which objects it gets.
 _BESIDE = {"method": ("name",), "train": ("data",), "embed": ("run", "data"), "export": ("cutouts",)}
 
