@@ -17,6 +17,7 @@ __all__ = ["STRETCHES", "Stretch", "StretchKind"]
 StretchKind = Literal["asinh", "log", "linear", "sqrt", "zscale", "percentile"]
 STRETCHES: tuple[str, ...] = ("asinh", "log", "linear", "sqrt", "zscale", "percentile")
 A = TypeVar("A")
+_ZSCALE_SAMPLE = 1000  # what ZScaleInterval looks at
 _ZSCALE_PIXELS = 16  # with fewer there is no line to fit through
 
 
@@ -46,7 +47,8 @@ class Stretch:
     Notes
     -----
     ``asinh`` follows Lupton, Gunn & Szalay 1999, eq. 3, without its factor. NaN stays NaN and has no part in the limits.
-    ``zscale`` takes its limits from astropy's ZScaleInterval, image by image.
+    ``zscale`` takes its limits from astropy's ZScaleInterval, image by image. Departure: of more than 1,000 pixels it is
+    given every k-th by brightness, not by place, so that turning the image changes nothing.
     """
 
     kind: StretchKind = "asinh"
@@ -147,7 +149,7 @@ class Stretch:
         elif values.size < _ZSCALE_PIXELS:
             low, high = values.min(), values.max()
         else:
-            low, high = ZScaleInterval().get_limits(values)
+            low, high = ZScaleInterval().get_limits(np.sort(values)[:: -(-values.size // _ZSCALE_SAMPLE)])
         return float(low), float(high)
 
 
