@@ -28,7 +28,8 @@ def prepared(x, preparation=NOISE, *, mask=None, level=0.0, sigma=1.0, **geometr
     bands = (len(x), x.shape[1])
     noise = tuple(torch.as_tensor(v, dtype=torch.float32).expand(bands) for v in (level, sigma))
     h, w = x.shape[-2:]
-    return prepare_stack(x, mask, noise, Geometry(h, w, **geometry), preparation)
+    scale = Geometry(h, w, **geometry).pixels_per_output(preparation, "a")
+    return prepare_stack(x, mask, noise, torch.full((len(x),), scale), preparation)
 
 
 def averaged(image, weight, h, w):
@@ -269,7 +270,7 @@ def test_preparation_commutes_with_turns_and_flips(h, w, units, scale, symmetry,
     [
         ({"size": 7}, "must be at least 8 pixels; got 7"),
         ({"scale": "arcsec"}, "scale must be pixel, image, object, sky or beam; got 'arcsec'"),
-        ({"units": "jansky"}, "units must be auto, noise, range or none; got 'jansky'"),
+        ({"units": "jansky"}, "units must be noise, range or none and parts all or main; got 'jansky'"),
         ({"scale": "sky"}, "scale='sky' needs scale_value=, arcseconds per pixel of the network; got None"),
         ({"scale": "beam", "scale_value": -1.0}, "needs scale_value=, pixels of the network per beam; got -1.0"),
         ({"scale": "object", "scale_value": 0}, "the measured radius as a fraction of the side"),

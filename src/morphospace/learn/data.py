@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,11 +27,11 @@ __all__ = [
     "Data",
     "MemoryData",
     "StreamedData",
+    "check_noise",
     "collate_stacks",
     "first_shape",
     "open_data",
     "prepared_parts",
-    "resolve_units",
 ]
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,6 @@ class _Survey(NamedTuple):
     n_images: int
     bands: int
     quiet: list[str]  # ids whose sigma is 0 in some band
-    pictures: bool
     largest: int  # pixels of the largest prepared image
 
 
@@ -137,14 +136,14 @@ def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_byt
     source : Cutouts or Samples
         What to train on.
     preparation : Preparation
-        Units may be ``auto``; they are resolved here.
+        How they are brought to the network.
     memory_bytes : int, optional
         What the block may take; 40 % of the free memory if not given.
 
     Returns
     -------
     Data
-        With ``preparation`` resolved.
+        With its ``preparation``.
 
     Raises
     ------
@@ -157,7 +156,7 @@ def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_byt
         msg = "there are no cutouts to train on; see the report of curate for what was left out and why."
         raise DataError(msg)
     survey = _survey(source, preparation)
-    preparation = resolve_units(preparation, survey.quiet, survey.n_images, pictures=survey.pictures)
+    check_noise(preparation, survey.quiet, survey.n_images)
     need = survey.n_images * survey.bands * survey.largest * 4
     limit = _free_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
     if need <= limit:
@@ -166,8 +165,8 @@ def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_byt
     return StreamedData(source, preparation, survey.bands)
 
 
-def resolve_units(preparation: Preparation, quiet: Sequence[str], count: int, *, pictures: bool) -> Preparation:
-    """Choose the units where they are ``auto``, and refuse those that mean nothing here.
+def check_noise(preparation: Preparation, quiet: Sequence[str], count: int) -> None:
+    """Refuse noise units where an image has no noise.
 
     Parameters
     ----------
@@ -177,38 +176,31 @@ def resolve_units(preparation: Preparation, quiet: Sequence[str], count: int, *,
         Ids of images without noise (sigma 0).
     count : int
         Number of all images.
-    pictures : bool
-        Whether they are 8-bit pictures.
 
     Raises
     ------
     DataError
-        If noise units or clipping in sigmas are asked for and some images have no noise.
+        If units are ``noise`` and `quiet` is not empty.
     """
-    if preparation.units == "auto":
-        return replace(preparation, units="range" if quiet or pictures else "noise")
-    wants_noise = preparation.units == "noise" or preparation.clip_sigma is not None
-    if wants_noise and quiet:
-        what = "units='noise'" if preparation.units == "noise" else "clip_sigma"
+    if preparation.units == "noise" and quiet:
         msg = (
-            f"{what} needs a noise level, but {len(quiet)} of {count} images have sigma 0 (masked, already clipped or a "
-            f"picture; the first is '{quiet[0]}'). Use units='range' without clip_sigma, or drop those rows."
+            f"units='noise' needs a noise level, but {len(quiet)} of {count} images have sigma 0 (masked, already clipped "
+            f"or a picture; the first is '{quiet[0]}'). Use units='range', or drop those rows with cuts.keep(...)."
         )
         raise DataError(msg)
-    return preparation
 
 
 def collate_stacks(parts: Iterable[Stack], preparation: Preparation) -> Collated:
     """Prepare stacks and put them in one padded block, in the order given."""
     images: list[Tensor] = []
     masks: list[Tensor | None] = []
-    factors: list[float] = []
+    factors: list[Tensor] = []
     sigmas: list[Tensor] = []
     rows: list[NDArray[np.int64]] = []
     for numbers, prepared in prepared_parts(parts, preparation):
         images.append(prepared.x)
         masks.append(prepared.mask)
-        factors += [prepared.factor] * len(prepared.x)
+        factors.append(prepared.factor)
         sigmas.append(prepared.sigma)
         rows.append(numbers)
     shape = torch.cat([torch.tensor(im.shape[-2:]).repeat(len(im), 1) for im in images])
@@ -219,14 +211,14 @@ def collate_stacks(parts: Iterable[Stack], preparation: Preparation) -> Collated
         x=_blocked(images),
         mask=mask,
         shape=shape,
-        factor=torch.tensor(factors),
+        factor=torch.cat(factors),
         sigma=torch.cat(sigmas),
         rows=torch.from_numpy(np.concatenate(rows)),
     )
 
 
 def prepared_parts(parts: Iterable[Stack], preparation: Preparation) -> Iterator[tuple[NDArray[np.int64], Prepared]]:
-    """Prepare stacks, split where images of one shape need different scales."""
+    """Prepare stacks, split where images of one shape are averaged by different whole factors."""
     bands: int | None = None
     for stack in parts:
         planes = stack.images.shape[1]
@@ -234,17 +226,15 @@ def prepared_parts(parts: Iterable[Stack], preparation: Preparation) -> Iterator
         if planes != bands:
             msg = f"cutout '{stack.ids[0]}' has {planes} bands, those before it {bands}; train on one kind at a time."
             raise ShapeError(msg)
-        geometry = _geometries(stack, preparation)
-        start = 0
-        for stop in range(1, len(geometry) + 1):
-            if stop < len(geometry) and geometry[stop] == geometry[start]:
-                continue
+        scale = _scales(stack, preparation)
+        whole = np.maximum(scale.astype(np.int64), 1)
+        cuts = [0, *(np.flatnonzero(np.diff(whole)) + 1).tolist(), len(scale)]
+        for start, stop in itertools.pairwise(cuts):
             part = slice(start, stop)
-            yield stack.rows[part], _prepare(stack, part, geometry[start], preparation)
-            start = stop
+            yield stack.rows[part], _prepare(stack, part, torch.from_numpy(scale[part]), preparation)
 
 
-def _prepare(stack: Stack, part: slice, geometry: Geometry, preparation: Preparation) -> Prepared:
+def _prepare(stack: Stack, part: slice, scale: Tensor, preparation: Preparation) -> Prepared:
     images = stack.images[part]
     cube = images.shape[1:3] if images.ndim == 5 else None
     planes = images.reshape(len(images), -1, *images.shape[-2:])
@@ -254,7 +244,7 @@ def _prepare(stack: Stack, part: slice, geometry: Geometry, preparation: Prepara
         torch.from_numpy(np.repeat(stack.sigma[part], repeat, axis=1)),
     )
     mask = None if stack.mask is None else torch.from_numpy(stack.mask[part])
-    prepared = prepare_stack(_tensor(planes), mask, noise, geometry, preparation)
+    prepared = prepare_stack(_tensor(planes), mask, noise, scale, preparation)
     if cube is None:
         return prepared
     n = len(prepared.x)
@@ -262,20 +252,25 @@ def _prepare(stack: Stack, part: slice, geometry: Geometry, preparation: Prepara
     return prepared._replace(x=x, sigma=prepared.sigma.reshape(n, *cube)[:, :, 0])
 
 
-def _geometries(stack: Stack, preparation: Preparation) -> list[Geometry]:
+def _scales(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
     h, w = stack.images.shape[-2:]
     if preparation.scale in ("pixel", "image"):
-        return [Geometry(h, w)] * len(stack.images)
+        return np.full(len(stack.images), Geometry(h, w).pixels_per_output(preparation, stack.ids[0]))
     radius = np.full(len(stack.images), np.nan)
     if preparation.scale == "object":
-        shapes = measure_shapes(stack.images, level=stack.level, sigma=stack.sigma, mask=stack.mask, parts="main")
-        radius = shapes.r50
-    found = []
-    for i, name in enumerate(stack.ids):
-        geometry = Geometry(h, w, float(stack.pixel_scale_arcsec[i]), float(stack.beam_arcsec[i]), float(radius[i]))
-        geometry.pixels_per_output(preparation, name)
-        found.append(geometry)
-    return found
+        radius = _radii(stack, preparation)
+    known = zip(stack.pixel_scale_arcsec, stack.beam_arcsec, radius, stack.ids, strict=True)
+    return np.array(
+        [Geometry(h, w, float(p), float(b), float(r)).pixels_per_output(preparation, name) for p, b, r, name in known]
+    )
+
+
+def _radii(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
+    images = stack.images
+    if images.ndim == 5:  # a cube is as large as the sum of its planes
+        images = np.nansum(images, axis=2)
+    shapes = measure_shapes(images, level=stack.level, sigma=stack.sigma, mask=stack.mask, parts=preparation.parts)
+    return shapes.r90
 
 
 def _tensor(planes: NDArray[np.generic]) -> Tensor:
@@ -303,16 +298,14 @@ def _full_mask(images: Tensor) -> Tensor:
 def _survey(source: Cutouts | Samples, preparation: Preparation) -> _Survey:
     count = largest = bands = 0
     quiet: list[str] = []
-    pictures = True
     side = 2 * preparation.size + 1
     for stack in _light_stacks(source):
         count += len(stack.ids)
         quiet += [n for n, s in zip(stack.ids, stack.sigma, strict=True) if not (s > 0).all()]
-        pictures &= stack.images.dtype == np.uint8
         planes = int(np.prod(stack.images.shape[1:-2]))
         bands = bands or planes
         largest = max(largest, min(stack.images.shape[-2], side) * min(stack.images.shape[-1], side))
-    return _Survey(count, bands, quiet, pictures, largest)
+    return _Survey(count, bands, quiet, largest)
 
 
 def _light_stacks(source: Cutouts | Samples) -> Iterator[Stack]:

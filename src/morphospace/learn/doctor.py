@@ -87,8 +87,8 @@ def doctor(
             [image for stack in found for image in stack.images],
             masks=[m for stack in found for m in (stack.mask if stack.mask is not None else [None] * len(stack.ids))],
             instrument={name: _column(data, name, rows) for name in instruments},
+            oriented=not run.config.get("views", {}).get("rotate", True),
         ),
-        oriented=not run.config.get("views", {}).get("rotate", True),
         group=_groups(data, rows),
         seed=seed,
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from morphospace.errors import ShapeError
 
-__all__ = ["covariance_loss", "mean_cosine", "negative_cosine", "nt_xent", "variance_loss"]
+__all__ = ["correlation_loss", "covariance_loss", "mean_cosine", "negative_cosine", "nt_xent", "variance_loss"]
 
 
 def negative_cosine(p: Tensor, q: Tensor) -> Tensor:
@@ -113,6 +113,31 @@ def covariance_loss(p: Tensor) -> Tensor:
     centred = p.float() - p.float().mean(dim=0)
     cov = centred.T @ centred / (len(p) - 1)  # (P, P)
     return (cov.square().sum() - cov.diagonal().square().sum()) / p.shape[1]
+
+
+def correlation_loss(z: Tensor, *, eps: float = 1e-4) -> Tensor:
+    """Sum of squared correlations between different dimensions, divided by their number.
+
+    Parameters
+    ----------
+    z : Tensor, (B, D), float
+        Vectors. B >= 2.
+    eps : float
+        Added to the standard deviations.
+
+    Returns
+    -------
+    Tensor, ()
+        0 when the dimensions are uncorrelated over the batch, D - 1 when all say the same; independent dimensions
+        give about (D - 1) / (B - 1) by chance.
+
+    Notes
+    -----
+    `covariance_loss` (Bardes et al. 2022, eq. 3 and 4) of standardised vectors, so that it does not depend on their
+    scale: the redundancy term of Zbontar et al. 2021 (Barlow Twins), eq. 1, for one view.
+    """
+    centred = z.float() - z.float().mean(dim=0)
+    return covariance_loss(centred / (centred.std(dim=0) + eps))
 
 
 def mean_cosine(p: Tensor) -> Tensor:

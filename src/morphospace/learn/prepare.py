@@ -15,9 +15,12 @@ from morphospace.sky.stretch import Stretch
 __all__ = ["Geometry", "Preparation", "Prepared", "prepare_stack"]
 
 Scale = Literal["pixel", "image", "object", "sky", "beam"]
-Units = Literal["auto", "noise", "range", "none"]
+Units = Literal["noise", "range", "none"]
+Parts = Literal["all", "main"]
+# smaller sources are not magnified further: there would be nothing more to see
+LARGEST_MAGNIFICATION = 3.0
 _VALUE_MEANS = {
-    "object": "the measured radius as a fraction of the side, e.g. 0.2",
+    "object": "the measured radius as a fraction of the side, e.g. 0.3",
     "sky": "arcseconds per pixel of the network",
     "beam": "pixels of the network per beam",
 }
@@ -32,17 +35,20 @@ class Preparation:
     size : int, >= 8
         Side S of the network's input, in pixels.
     scale : {"pixel", "image", "object", "sky", "beam"}
-        ``pixel`` keeps the pixel scale and crops or pads; ``image`` brings the longest side to S; ``object`` a measured
-        radius to a fraction of S; ``sky`` and ``beam`` bring all images to one angular resolution.
+        ``pixel`` keeps the pixel scale and crops or pads; ``image`` brings the longest side to S; ``object`` the radius
+        that holds 90 % of the flux above 3 sigma to a fraction of S, magnified at most three times (an image in which
+        nothing stands out is taken whole); ``sky`` and ``beam`` bring all images to one angular resolution.
     scale_value : float, optional
         For ``object`` the radius as a fraction of S, for ``sky`` arcsec per pixel, for ``beam`` pixels per beam
         (geometric mean of its axes).
-    units : {"auto", "noise", "range", "none"}
+    parts : {"all", "main"}
+        Whether the radius is that of all that stands out (the two lobes of a radio source) or of the central source
+        alone (a galaxy among neighbours).
+    units : {"noise", "range", "none"}
         ``noise``: level-subtracted flux in units of the image's own robust sigma. ``range``: level-subtracted flux
-        divided by the brightest pixel (8-bit pictures: by 255). ``none``: as stored, blank is 0. ``auto`` is ``noise``
-        where every image has a sigma and is no 8-bit picture, else ``range``; the choice is recorded with the run.
+        divided by the brightest pixel (8-bit pictures: by 255). ``none``: as stored, blank is 0.
     clip_sigma : float, optional
-        Pixels below this many sigma above the level become the level.
+        Pixels below this many sigma above the level become the level; where there is no noise, those below the level.
     stretch : Stretch
         Curve applied last.
 
@@ -55,7 +61,8 @@ class Preparation:
     size: int = 64
     scale: Scale = "pixel"
     scale_value: float | None = None
-    units: Units = "auto"
+    parts: Parts = "all"
+    units: Units = "range"
     clip_sigma: float | None = None
     stretch: Stretch = field(default_factory=Stretch)
 
@@ -66,8 +73,8 @@ class Preparation:
         if self.scale not in ("pixel", "image", *_VALUE_MEANS):
             msg = f"scale must be pixel, image, object, sky or beam; got '{self.scale}'."
             raise ConfigError(msg)
-        if self.units not in ("auto", "noise", "range", "none"):
-            msg = f"units must be auto, noise, range or none; got '{self.units}'."
+        if self.units not in ("noise", "range", "none") or self.parts not in ("all", "main"):
+            msg = f"units must be noise, range or none and parts all or main; got '{self.units}' and '{self.parts}'."
             raise ConfigError(msg)
         if self.scale in _VALUE_MEANS and not (self.scale_value or 0) > 0:
             msg = f"scale='{self.scale}' needs scale_value=, {_VALUE_MEANS[self.scale]}; got {self.scale_value}."
@@ -97,8 +104,10 @@ class Geometry(NamedTuple):
         if p.scale == "image":
             return max(self.height, self.width) / p.size
         if p.scale == "object":
-            factor, what = self.radius_px / (value * p.size), "measured radius"
-        elif p.scale == "sky":
+            whole = max(self.height, self.width) / p.size
+            found = self.radius_px / (value * p.size)
+            return max(found, 1 / LARGEST_MAGNIFICATION) if found > 0 else whole
+        if p.scale == "sky":
             factor, what = value / self.pixel_scale_arcsec, "pixel scale"
         else:
             factor, what = self.beam_arcsec / self.pixel_scale_arcsec / value, "beam or pixel scale"
@@ -113,14 +122,14 @@ class Prepared(NamedTuple):
 
     x: Tensor  # (B, C, H, W) float32, no NaN
     mask: Tensor | None  # (B, 1, H, W) float32, 1 = valid; None when all is
-    factor: float  # pixels of `x` per pixel of the network
+    factor: Tensor  # (B,) float32, pixels of `x` per pixel of the network
     sigma: Tensor  # (B, C) float32, noise in the units of `x`; 0 when unknown, also for an image without a valid pixel
 
 
 def prepare_stack(
-    x: Tensor, mask: Tensor | None, noise: tuple[Tensor, Tensor], geometry: Geometry, preparation: Preparation
+    x: Tensor, mask: Tensor | None, noise: tuple[Tensor, Tensor], scale: Tensor, preparation: Preparation
 ) -> Prepared:
-    """Bring images of one shape and one scale to network units and to at most about twice the network's size.
+    """Bring images of one shape to network units and to at most about twice the network's size.
 
     Parameters
     ----------
@@ -130,10 +139,10 @@ def prepare_stack(
         True where valid.
     noise : tuple of Tensor, (B, C) each
         Level and sigma, in native units.
-    geometry : Geometry
-        Of every image of the stack.
+    scale : Tensor, (B,)
+        Input pixels per pixel of the network; all are averaged alike, by the whole part of the smallest.
     preparation : Preparation
-        With units resolved (not ``auto``).
+        Units ``noise`` only where every sigma is above 0.
 
     Returns
     -------
@@ -152,8 +161,10 @@ def prepare_stack(
     complete = bool(valid.all())
     if not complete:
         x = torch.where(valid, x, 0.0).nan_to_num_(0.0, 0.0, 0.0)
-    scale = geometry.pixels_per_output(preparation, "?")
-    x, weight, shrink = _shrink(x, None if complete else valid.float(), scale)
+    x, weight, shrink = _shrink(x, None if complete else valid.float(), int(scale.min()))
+    side = 2 * preparation.size
+    x = _centre_crop(x, side)
+    weight = None if weight is None else _centre_crop(weight, side)
     sigma = sigma.nan_to_num(0.0) / shrink
     if preparation.clip_sigma is not None:
         x = torch.where(x >= preparation.clip_sigma * sigma, x, 0.0)
@@ -163,10 +174,7 @@ def prepare_stack(
     elif preparation.units == "range":
         top = torch.full_like(sigma, 255.0) if picture else _brightest(x).expand_as(sigma)
         x, sigma = x / top, sigma / top
-    side = 2 * preparation.size
-    x = _centre_crop(x, side)
-    weight = None if weight is None else _centre_crop(weight, side)
-    return Prepared(x, weight, scale / shrink, sigma[:, :, 0, 0])
+    return Prepared(x, weight, (scale / shrink).float(), sigma[:, :, 0, 0])
 
 
 def _brightest(x: Tensor) -> Tensor:
@@ -176,8 +184,7 @@ def _brightest(x: Tensor) -> Tensor:
     return torch.where(top > torch.finfo(torch.float32).tiny, top, 1.0)
 
 
-def _shrink(x: Tensor, weight: Tensor | None, scale: float) -> tuple[Tensor, Tensor | None, float]:
-    k = int(scale)
+def _shrink(x: Tensor, weight: Tensor | None, k: int) -> tuple[Tensor, Tensor | None, float]:
     if k < 2:
         return x, weight, 1.0
     h, w = (max(1, round(n / k)) for n in x.shape[-2:])

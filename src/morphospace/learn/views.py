@@ -88,11 +88,12 @@ class Views:
                 raise ConfigError(msg)
 
 
+_OBJECT = Preparation(scale="object", scale_value=0.3, clip_sigma=3.0, stretch=Stretch("asinh", a=0.1))
 PRESETS: dict[str, Views] = {
-    "radio": Views(Preparation(stretch=Stretch("asinh", a=1.0))),
-    "optical": Views(Preparation(stretch=Stretch("asinh", a=1.0)), band_gain=0.2),
-    "clouds": Views(Preparation(units="range", stretch=Stretch("log", a=0.01)), zoom=(0.7, 1.4), noise=0.0),
-    "oriented": Views(Preparation(stretch=Stretch("asinh", a=1.0)), rotate=False, flip=False),
+    "radio": Views(_OBJECT),
+    "optical": Views(replace(_OBJECT, parts="main", clip_sigma=None), band_gain=0.2),
+    "clouds": Views(Preparation(scale="image", stretch=Stretch("log", a=0.01)), zoom=(0.7, 1.4), noise=0.0),
+    "oriented": Views(_OBJECT, rotate=False, flip=False),
 }
 
 

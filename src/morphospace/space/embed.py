@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from morphospace.errors import ConfigError, ShapeError, StoreError
-from morphospace.learn.data import collate_stacks, resolve_units
+from morphospace.learn.data import check_noise, collate_stacks
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.record import load_method, preparation_of
 from morphospace.learn.views import Collated, plain_view
@@ -161,7 +161,9 @@ class Embedder:
     def provenance(self) -> dict[str, Any]:
         """Return where the vectors come from: run, space id, preparation, average."""
         config = self.run.config
-        kept: dict[str, Any] = {key: config[key] for key in ("encoder", "method", "preparation", "versions") if key in config}
+        kept: dict[str, Any] = {
+            key: config[key] for key in ("encoder", "method", "preparation", "versions") if key in config
+        }
         return {"space_id": self.space_id, "run": str(self.run.path), "average": self.average, **kept}
 
     def schema(self, data: Cutouts | Samples) -> pa.Schema:
@@ -225,7 +227,7 @@ class Embedder:
                 )
                 raise ShapeError(msg)
             quiet = [n for n, s in zip(stack.ids, stack.sigma, strict=True) if not (s > 0).all()]
-            resolve_units(self.preparation, quiet, len(stack.ids), pictures=False)
+            check_noise(self.preparation, quiet, len(stack.ids))
         return collate_stacks(block, self.preparation)
 
     @torch.no_grad()

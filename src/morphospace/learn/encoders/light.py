@@ -8,7 +8,7 @@ __all__ = ["Light"]
 
 
 class Light(nn.Module):
-    """Five convolutions and an average over the image: 128 numbers from images of any size.
+    """Five convolutions, an average over the image and a norm: 128 numbers from images of any size.
 
     Parameters
     ----------
@@ -18,7 +18,9 @@ class Light(nn.Module):
     Notes
     -----
     The layer sizes are those of the AstroMorphologyModel of astromorph 0.1.2, without its last linear layer, which
-    that package never reads in inference. About 0.12 million parameters.
+    that package never reads in inference. The norm at the end, without weights of its own, gives all dimensions one
+    mean and one spread over the training images: else the few that follow brightness decide every distance. About
+    0.12 million parameters.
     """
 
     def __init__(self, *, bands: int = 1) -> None:
@@ -32,13 +34,16 @@ class Light(nn.Module):
         self.layer1 = nn.Sequential(*_block(32, 32), *_block(32, 32))
         self.layer2 = nn.Sequential(*_block(32, 64, stride=2), *_block(64, 128))
 
+        self.norm = nn.BatchNorm1d(128, affine=False)
+
     def tokens(self, x: Tensor) -> Tensor:
         """Return the features of each patch of about 8 x 8 pixels, (B, N, 128), row by row."""
         return self._features(x).flatten(2).transpose(1, 2)  # (B, N, 128)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, 128) for images (B, bands, H, W)."""
-        return self._features(x).mean(dim=(2, 3))
+        out: Tensor = self.norm(self._features(x).mean(dim=(2, 3)).float())
+        return out
 
     def _features(self, x: Tensor) -> Tensor:
         out: Tensor = self.layer2(self.layer1(self.stem(x)))

@@ -37,8 +37,10 @@ class BYOL(Method):
         Whether tau rises to 1 by a cosine.
     momentum : bool
         Whether the target is a moving average; if not, it is the online network with stopped gradient (SimSiam).
-    variance, covariance : float, >= 0
-        Weights of the terms of Bardes et al. 2022 on the online projections, which hold the rank up on small sets.
+    spread : float, >= 0
+        Weight of the variance term of Bardes et al. 2022 on the online projections; their covariance term has a 25th of it.
+    decorrelate : float, >= 0
+        Weight of the correlation between dimensions of the encoder's vectors; 0 is the paper's method.
 
     Raises
     ------
@@ -48,7 +50,7 @@ class BYOL(Method):
     Notes
     -----
     Grill et al. 2020, eq. 2 and 3, both orders of the two views. Departures: the target's buffers are averaged like its
-    parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS.
+    parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS; `spread` and `decorrelate`.
     """
 
     paper = "Grill et al. 2020"
@@ -70,10 +72,10 @@ class BYOL(Method):
         ema_decay: float = 0.99,
         ema_schedule: Literal["cosine", "constant"] = "cosine",
         momentum: bool = True,
-        variance: float = 0.0,
-        covariance: float = 0.0,
+        spread: float = 0.0,
+        decorrelate: float = 0.02,
     ) -> None:
-        super().__init__(encoder, layer=layer)
+        super().__init__(encoder, layer=layer, decorrelate=decorrelate)
         if not 0 <= ema_decay <= 1:
             msg = f"ema_decay of BYOL must lie in [0, 1]; got {ema_decay}."
             raise ConfigError(msg)
@@ -90,24 +92,24 @@ class BYOL(Method):
         self.loss = loss
         self.ema_decay = ema_decay
         self.ema_schedule = ema_schedule
-        self.variance = variance
-        self.covariance = covariance
+        self.spread = spread
 
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return the loss over both orders of the two views."""
         first, second = self.two_views(batch)
-        p1, p2 = self.projections(first), self.projections(second)
+        z1, z2 = self.encoder(first), self.encoder(second)
+        p1, p2 = self.projector(z1), self.projector(z2)
         with torch.no_grad():
             t1, t2 = (p1, p2) if self.target is None else (self.target(first), self.target(second))
         predict = self.loss(self.predictor(p1), t2.detach()) + self.loss(self.predictor(p2), t1.detach())
         total = predict.mean()
         terms = {"predict": total.detach()}
-        if self.variance or self.covariance:
-            spread = self.variance * (variance_loss(p1) + variance_loss(p2))
-            spread = spread + self.covariance * (covariance_loss(p1) + covariance_loss(p2))
+        if self.spread:
+            held = variance_loss(p1) + variance_loss(p2) + (covariance_loss(p1) + covariance_loss(p2)) / 25
+            spread = self.spread * held
             total = total + spread
             terms["spread"] = spread.detach()
-        return Loss(total, terms, {"mean_cosine": mean_cosine(p1)})
+        return self.with_redundancy(Loss(total, terms, {"mean_cosine": mean_cosine(p1)}), z1, z2)
 
     def after_step(self, loss: Loss, progress: float) -> None:
         """Move the target a little towards the online network."""

@@ -27,6 +27,8 @@ class SimCLR(Method):
         Sizes of the projector.
     temperature : float, > 0
         Divides the cosines.
+    decorrelate : float, >= 0
+        Weight of the correlation between dimensions of the encoder's vectors; 0 is the paper's method.
 
     Raises
     ------
@@ -35,7 +37,7 @@ class SimCLR(Method):
 
     Notes
     -----
-    Chen et al. 2020, eq. 1. Departure: batch norm in the projector's hidden layer. The statistic ``mutual_information`` is
+    Chen et al. 2020, eq. 1. Departures: batch norm in the projector's hidden layer, and `decorrelate`. The statistic ``mutual_information`` is
     log(2B - 1) minus the loss, the bound on the information between views, in nats (van den Oord et al. 2018, eq. 5).
     """
 
@@ -55,8 +57,9 @@ class SimCLR(Method):
         projection_size: int = 128,
         hidden_size: int = 512,
         temperature: float = 0.2,
+        decorrelate: float = 0.05,
     ) -> None:
-        super().__init__(encoder, layer=layer)
+        super().__init__(encoder, layer=layer, decorrelate=decorrelate)
         if not temperature > 0:
             msg = f"temperature of SimCLR must be positive; got {temperature}."
             raise ConfigError(msg)
@@ -68,11 +71,12 @@ class SimCLR(Method):
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return the contrastive loss of the two views."""
         first, second = self.two_views(batch)
-        p1, p2 = self.projections(first), self.projections(second)
+        z1, z2 = self.encoder(first), self.encoder(second)
+        p1, p2 = self.projector(z1), self.projector(z2)
         total = nt_xent(p1, p2, temperature=self.temperature)
         known = total.detach().new_tensor(math.log(2 * len(p1) - 1)) - total.detach()
         stats = {"mean_cosine": mean_cosine(p1), "mutual_information": known}
-        return Loss(total, {"contrast": total.detach()}, stats)
+        return self.with_redundancy(Loss(total, {"contrast": total.detach()}, stats), z1, z2)
 
     def projections(self, x: Tensor) -> Tensor:
         """Return the projections (B, projection_size)."""

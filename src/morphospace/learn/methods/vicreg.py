@@ -25,11 +25,13 @@ class VICReg(Method):
         Sizes of the expander.
     invariance, variance, covariance : float
         Weights lambda, mu and nu of the three terms.
+    decorrelate : float, >= 0
+        Weight of the correlation between dimensions of the encoder's vectors; 0 is the paper's method.
 
     Notes
     -----
-    Bardes et al. 2022, eq. 6, with the paper's weights 25, 25, 1. Departure: an expander of 1,024 in the place of
-    8,192 dimensions, for small encoders.
+    Bardes et al. 2022, eq. 6, with the paper's weights 25, 25, 1. Departures: an expander of 1,024 in the place of
+    8,192 dimensions, for small encoders, and `decorrelate`.
     """
 
     paper = "Bardes et al. 2022"
@@ -50,8 +52,9 @@ class VICReg(Method):
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
+        decorrelate: float = 1.0,
     ) -> None:
-        super().__init__(encoder, layer=layer)
+        super().__init__(encoder, layer=layer, decorrelate=decorrelate)
         self.projection_size = projection_size
         self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size, layers=3)
@@ -62,7 +65,8 @@ class VICReg(Method):
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return the weighted sum of the three terms."""
         first, second = self.two_views(batch)
-        p1, p2 = self.projections(first), self.projections(second)
+        z1, z2 = self.encoder(first), self.encoder(second)
+        p1, p2 = self.projector(z1), self.projector(z2)
         invariance = self.invariance * F.mse_loss(p1.float(), p2.float())
         variance = self.variance * (variance_loss(p1) + variance_loss(p2)) / 2
         covariance = self.covariance * (covariance_loss(p1) + covariance_loss(p2))
@@ -72,7 +76,7 @@ class VICReg(Method):
             "variance": variance.detach(),
             "covariance": covariance.detach(),
         }
-        return Loss(total, terms, {"mean_cosine": mean_cosine(p1)})
+        return self.with_redundancy(Loss(total, terms, {"mean_cosine": mean_cosine(p1)}), z1, z2)
 
     def projections(self, x: Tensor) -> Tensor:
         """Return the expanded vectors (B, projection_size)."""
