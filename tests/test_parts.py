@@ -272,6 +272,16 @@ def test_a_missing_and_a_cut_part_are_named(tmp_path: Path) -> None:
         Parts(path, FORM)
 
 
+def test_a_damaged_schema_is_named(tmp_path: Path) -> None:
+    path = write_all(tmp_path / "s")
+    (path / "_common_metadata").write_bytes(b"PAR1 and no more")
+    with pytest.raises(StoreError, match="_common_metadata' cannot be read"):
+        Parts(path, FORM)
+    pq.write_metadata(SCHEMA, path / "_common_metadata", store_schema=False)
+    with pytest.raises(StoreError, match="_common_metadata' cannot be read"):
+        Parts(path, FORM)
+
+
 def test_a_part_with_other_rows_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
     path = write_all(tmp_path / "s")
     (path / "part-00000.parquet").write_bytes((path / "part-00002.parquet").read_bytes())
@@ -405,6 +415,32 @@ def test_a_kill_before_any_operation_on_files_loses_and_doubles_nothing(
         assert Parts(path, FORM).manifest == Parts(whole, FORM).manifest
         n += 1
     assert n > 30  # the walk really went through all of it
+
+
+def test_a_kill_while_overwriting_leaves_the_old_store_or_a_beginning_of_the_new(
+    ram: Path, dying: Callable[[int], None]
+) -> None:
+    whole = write_all(ram / "whole", 30)
+    n = 0
+    while True:
+        path = write_all(ram / f"{n}", 60)
+        dying(n)
+        try:
+            write_all(path, 30, overwrite=True)
+        except Killed:
+            pass
+        else:
+            break
+        finally:
+            dying(-1)
+        left = Parts(path, FORM)
+        ids = left.table(["id"])["id"].to_pylist()
+        assert ids == [f"ö{i}" for i in range(len(ids))]
+        assert len(ids) in (60, 30) if left.manifest.complete else len(ids) <= 30
+        write_all(path, 30, overwrite=True)
+        assert everything(path) == everything(whole)
+        n += 1
+    assert n > 10
 
 
 SCRIPT = """

@@ -160,5 +160,5 @@ def _reading(file: Path) -> Iterator[None]:
 def read_schema(path: Path) -> pa.Schema:
     """Read the schema of a store as its writer was given it: Parquet's own words for it rename parts of lists."""
     with _reading(path / SCHEMA):
-        told = pq.read_metadata(path / SCHEMA).metadata
-        return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(told[b"ARROW:schema"])))
+        told = pq.read_metadata(path / SCHEMA).metadata or {}
+        return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(told.get(b"ARROW:schema", b""))))

@@ -1,6 +1,11 @@
 """The store of cutouts: images as they are in their files, with their place on the sky, flags and columns.
 
-A folder of Parquet files that pandas, DuckDB, astropy, Spark and Dask open without morphospace.
+A folder of Parquet files that pandas, DuckDB, astropy, Spark and Dask open without morphospace. In DuckDB::
+
+    select id, ra, dec from 'disks.cutouts/*.parquet' where flags = 0
+
+astropy's own reader of Parquet stops where a text is missing, so go through pandas:
+``Table.from_pandas(pandas.read_parquet("disks.cutouts", columns=["id", "ra", "dec", "object"]))``.
 """
 
 from __future__ import annotations
@@ -54,6 +59,12 @@ class CutoutsWriter:
     overwrite : bool
         Put a new store in its place.
 
+    Attributes
+    ----------
+    done : dict of str to str
+        Ids and sources of the rows that were complete when the writer was opened, in their order. Of the last
+        source, some rows may be missing.
+
     Raises
     ------
     StoreError
@@ -66,7 +77,7 @@ class CutoutsWriter:
         self,
         path: str | Path,
         *,
-        columns: Mapping[str, Any] | None = None,
+        columns: Mapping[str, pa.DataType] | None = None,
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:
