@@ -110,6 +110,7 @@ class Source:
     segment: NDArray[np.bool_]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # float64 maps may exceed float32
 def find_sources(data: NDArray[Any], mask: NDArray[np.bool_] | None, detection: Detection) -> list[Source]:
     """Find the sources of a field.
 

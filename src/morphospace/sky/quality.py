@@ -16,7 +16,8 @@ __all__ = ["Quality", "assess"]
 FOOTPRINT_SIGMA = 3.0
 PEAK_SIGMA = 5.0
 PLATEAU_PIXELS = 4
-#: Full scale of an 8-bit picture. Integers below it have steps so coarse that a bright flat core makes a plateau.
+#: Full scale of an 8-bit picture. Integers that do not rise so far have steps so coarse that noise, or the flat core
+#: of a galaxy, makes plateaus.
 FULL_SCALE = 255
 
 
@@ -31,6 +32,7 @@ class Quality(NamedTuple):
     n_valid: int
 
 
+@np.errstate(over="ignore", invalid="ignore")  # float64 maps may exceed float32
 def assess(
     data: NDArray[Any],
     mask: NDArray[np.bool_] | None,
@@ -66,7 +68,8 @@ def assess(
     Notes
     -----
     The border is that of the valid pixels: blank corners end an image, a dead pixel inside it does not. A plateau
-    counts as saturation where it rises at least 5 sigma above the level, and for integers from 255 on.
+    counts as saturation where it rises more than 5 sigma above the level; in 8 bits only at 255, in more bits where it
+    rises at least 255 steps.
     """
     if mask is not None and mask.all():
         mask = None
@@ -84,13 +87,11 @@ def assess(
     if _is_saturated(data, where, high, noise, saturate):
         flags |= Flag.SATURATED
     noisy = noise.sigma > 0
-    if not noisy.any():
-        return Quality(flags, float("nan"), n_valid)
-    snr = float(((high - noise.level) / np.where(noisy, noise.sigma, np.inf)).max())
+    if (noisy.any() or footprint is not None) and _touches_border(data, mask, noise, footprint):
+        flags |= Flag.EDGE
+    snr = float(((high - noise.level)[noisy] / noise.sigma[noisy]).max(initial=-np.inf)) if noisy.any() else np.nan
     if snr < PEAK_SIGMA:
         flags |= Flag.LOW_SNR
-    if _touches_border(data, mask, noise, footprint):
-        flags |= Flag.EDGE
     return Quality(flags, snr, n_valid)
 
 
@@ -99,9 +100,11 @@ def _is_saturated(
 ) -> bool:
     if saturate is not None and float(high.max()) >= saturate:
         return True
-    coarse = np.issubdtype(data.dtype, np.integer)
     for plane, top, level, sigma in zip(data, high, noise.level, noise.sigma, strict=True):
-        if (coarse and top < FULL_SCALE) or top <= level + PEAK_SIGMA * sigma:
+        rise = float(top) - float(level)
+        if data.dtype.kind in "iub" and (rise if data.dtype.itemsize > 1 else top) < FULL_SCALE:
+            continue
+        if rise <= PEAK_SIGMA * sigma:
             continue
         plateau = plane == top
         if where is not None:

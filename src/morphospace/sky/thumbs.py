@@ -39,6 +39,7 @@ _WHITE = 0.997  # quantile
 _FAINT = 20.0  # sigmas in the highest pixel of an image whose sigma is unknown
 
 
+@np.errstate(over="ignore", invalid="ignore")  # float64 maps may exceed float32
 def make_thumb(cutout: Cutout) -> bytes:
     """Draw a cutout as a small WebP picture.
 
