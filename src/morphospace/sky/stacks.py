@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -113,29 +113,35 @@ def sample_stack(sample: Sample, row: int) -> Stack:
     Raises
     ------
     DataError
-        If there is no image or no id.
+        If there is no image or no id, or the pixels are no real numbers.
     ShapeError
-        If the image is not (C, H, W) or (C, Z, H, W).
+        If the image is not (C, H, W) or (C, Z, H, W), or the mask, level or sigma do not fit it.
     """
     try:
         image, name = np.asarray(sample["image"]), str(sample["id"])
     except (KeyError, TypeError):
         msg = f"sample {row} must be a dict with 'image' (C, H, W) and 'id'; got {type(sample).__name__}."
         raise DataError(msg) from None
-    if image.ndim not in (3, 4):
+    if image.ndim not in (3, 4) or not image.size:
         msg = f"image of sample '{name}' must be (C, H, W) or (C, Z, H, W); got {image.shape}. Add the band axis."
         raise ShapeError(msg)
-    mask = sample.get("mask")
-    level, sigma = sample.get("level"), sample.get("sigma")
-    if level is None or sigma is None or len(level) == 0 or len(sigma) == 0:
-        planes = image if image.ndim == 3 else image.reshape(len(image), -1, image.shape[-1])
-        level, sigma = estimate_noise(planes, mask if image.ndim == 3 else None)
+    if image.dtype.kind not in "buif":
+        msg = f"image of sample '{name}' must hold integers or floats; got {image.dtype}."
+        raise DataError(msg)
+    given = sample.get("mask")
+    mask = None if given is None else np.asarray(given, dtype=bool)
+    if mask is not None and mask.shape != image.shape[-2:]:
+        msg = f"mask of sample '{name}' must be (H, W) = {image.shape[-2:]}; got {mask.shape}."
+        raise ShapeError(msg)
+    images, masks = image[None], None if mask is None else mask[None]
+    known = [_given_noise(sample, "level", len(image))], [_given_noise(sample, "sigma", len(image))]
+    level, sigma = _noise_of(*known, images, masks)
     return Stack(
         rows=np.array([row]),
-        images=image[None],
-        mask=None if mask is None else np.asarray(mask, dtype=bool)[None],
-        level=np.asarray(level, np.float32)[None],
-        sigma=np.asarray(sigma, np.float32)[None],
+        images=images,
+        mask=masks,
+        level=level,
+        sigma=sigma,
         pixel_scale_arcsec=np.array([sample.get("pixel_scale_arcsec", np.nan)], dtype=np.float64),
         beam_arcsec=np.array([_beam_size(sample.get("beam"))]),
         ids=[name],
@@ -166,11 +172,30 @@ def _noise_of(
     images: NDArray[Any],
     mask: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    bands = images.shape[1]
-    if all(len(a) == len(b) == bands for a, b in zip(level, sigma, strict=True)):
-        return np.stack(level), np.stack(sigma)
-    found = [estimate_noise(im, None if mask is None else mask[i]) for i, im in enumerate(images)]
-    return np.stack([n.level for n in found]), np.stack([n.sigma for n in found])
+    # unknown is measured, also where a store or a sample says so with NaN
+    pairs = list(zip(level, sigma, strict=True))
+    for i, pair in enumerate(pairs):
+        if not all(len(known) == images.shape[1] and np.isfinite(known).all() for known in pair):
+            pairs[i] = _measured(images[i], None if mask is None else mask[i])
+    return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+
+
+def _measured(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if image.ndim == 4:  # all planes of a band at once
+        mask = None if mask is None else np.tile(mask, (image.shape[1], 1))
+        image = image.reshape(len(image), -1, image.shape[-1])
+    return estimate_noise(image, mask)
+
+
+def _given_noise(sample: Sample, name: Literal["level", "sigma"], bands: int) -> NDArray[np.float32]:
+    value = sample.get(name)
+    given = np.atleast_1d(np.asarray([] if value is None else value, np.float32))
+    if len(given) not in (0, 1, bands) or given.ndim > 1:
+        msg = (
+            f"{name} of sample '{sample['id']}' must have one value for each of {bands} bands; got shape {given.shape}."
+        )
+        raise ShapeError(msg)
+    return np.repeat(given, bands) if len(given) == 1 else given
 
 
 def _beam_size(beam: object) -> float:
