@@ -136,6 +136,18 @@ def test_other_readers_open_the_folder(tmp_path):
     assert (told["kind"], told["format_version"], told["space_id"]) == ("embeddings", 1, "9f3a")
 
 
+def test_columns_asked_for_are_read_once(tmp_path, monkeypatch):
+    ids, x, columns = some()
+    emb = Embeddings.from_arrays(tmp_path / "a.emb", ids, x, columns)
+    asked = []
+    read = type(emb._source).table
+    monkeypatch.setattr(type(emb._source), "table", lambda self, names=None: asked.append(names) or read(self, names))
+    for store in (emb, emb.keep([3, 4]), emb):
+        assert store.table(["flags", "id"]).column_names == ["flags", "id"]
+        assert store.table(["flags", "ra"])["flags"].to_pylist()[0] == (3 if len(store) == 2 else 0)
+    assert asked == [["flags", "id"], ["ra"]]
+
+
 # ---- selections
 
 

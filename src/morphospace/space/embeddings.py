@@ -53,6 +53,7 @@ class Embeddings:
         self._vectors: NDArray[np.float32] | None = None
         self._parent: Embeddings | None = None
         self._indexes: dict[str, ExactIndex] = {}
+        self._read: dict[str, pa.ChunkedArray] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Embeddings:
@@ -183,7 +184,7 @@ class Embeddings:
         Parameters
         ----------
         columns : sequence of str, optional
-            Default: all but ``vector``.
+            Default: all but ``vector``. Columns asked for by name are read once and kept.
 
         Raises
         ------
@@ -195,8 +196,21 @@ class Embeddings:
             if column not in self.schema.names:
                 msg = f"unknown column '{column}' in embeddings {self.name}{nearest(column, self.schema.names)}"
                 raise ConfigError(msg)
-        found = self._source.table(wanted) if isinstance(self._source, Parts) else self._source.select(wanted)
+        if isinstance(self._source, pa.Table):
+            found = self._source.select(wanted)
+        elif columns is None or "vector" in wanted:
+            found = self._source.table(wanted)
+        else:
+            found = self._read_once(self._source, wanted)
         return found if self._rows is None else found.take(pa.array(self._rows))
+
+    def _read_once(self, parts: Parts, columns: list[str]) -> pa.Table:
+        """Read columns and keep them: a search asks for the same few each time."""
+        new = [column for column in dict.fromkeys(columns) if column not in self._read]
+        if new:
+            table = parts.table(new)
+            self._read.update({column: table[column] for column in new})
+        return pa.table([self._read[c] for c in columns], schema=pa.schema([self.schema.field(c) for c in columns]))
 
     def keep(self, rows: ArrayLike) -> Embeddings:
         """Select rows; nothing is copied before it is read.
@@ -220,6 +234,7 @@ class Embeddings:
         absolute = wanted if self._rows is None else self._rows[wanted]
         kept = Embeddings(self._source, path=self.path, provenance=self.provenance, rows=absolute)
         kept._parent = self if self._parent is None else self._parent
+        kept._read = self._read  # columns of the whole store, whatever the rows kept
         return kept
 
     def row_of(self, identifier: str) -> int:
