@@ -21,6 +21,8 @@ from morphospace.cli import VERBS, main
 from morphospace.cli.pipeline import Pipeline, check, config_of_run, merged
 from morphospace.config import dump_toml
 from morphospace.errors import MorphospaceError
+from morphospace.learn.methods import BYOL
+from morphospace.learn.record import preparation_of
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.simulate import simulate, write_fits
@@ -303,11 +305,35 @@ def test_config_of_run_describes_the_same_training(folder: Path) -> None:
     run = Run.open(folder / "runs/a")
     tables = config_of_run(run)
     check(tables, "runs/a/run.toml")
-    views = Pipeline(tables, "runs/a/run.toml").views("radio")
-    recorded = run.config
-    assert views.prepare.size == recorded["preparation"]["size"]
-    assert views.prepare.units == recorded["preparation"]["units"]
-    assert list(views.zoom) == recorded["views"]["zoom"]
+    views = Pipeline(tables, "runs/a/run.toml", preparation_of(run)).views("radio")
+    assert views.prepare == preparation_of(run)
+    assert list(views.zoom) == run.config["views"]["zoom"]
+
+
+@pytest.mark.parametrize(
+    "views", [["--views", "optical"], ["--views", "clouds", "--stretch", "log", "--stretch-a", "0.1"]]
+)
+def test_train_resume_goes_on_as_if_it_had_not_stopped(
+    folder: Path, tmp_path: Path, say: Any, views: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*SMALL, "--epochs", "2", "--scale", "pixel", *views]
+    assert say("train", folder / "a.cutouts", "--out", tmp_path / "whole", *words).status == 0
+    forward, steps = BYOL.forward, iter(range(100))
+
+    def stop(self: BYOL, batch: Any, progress: float) -> Any:
+        if next(steps) == 3:
+            raise KeyboardInterrupt
+        return forward(self, batch, progress)
+
+    monkeypatch.setattr(BYOL, "forward", stop)
+    stopped = say("train", folder / "a.cutouts", "--out", tmp_path / "parts", *words)
+    monkeypatch.setattr(BYOL, "forward", forward)
+    assert stopped.status == 130
+    resume = f"morphospace train --resume {tmp_path / 'parts'}"
+    assert stopped.err.splitlines()[-1] == f"Interrupted: go on with: {resume}"
+    assert say(*resume.split()[1:]).status == 0
+    whole, parts = (Run.open(tmp_path / name).tensors() for name in ("whole", "parts"))
+    assert all(bool((whole[key] == parts[key]).all()) for key in whole)
 
 
 def test_train_refuses_to_write_into_a_run(folder: Path, say: Any) -> None:
@@ -321,6 +347,7 @@ def test_train_refuses_to_write_into_a_run(folder: Path, say: Any) -> None:
     [
         (["train"], "give a store of cutouts or a config file to train on, or --resume RUN"),
         (["train", "a.cutouts", "--resume", "runs/a"], "or --resume RUN"),
+        (["train", "--resume", "runs/a", "--epochs", "3"], "takes no others"),
         (["trian"], "there is no verb 'trian'; did you mean 'train'?"),
         (["xyzzy"], "there is no verb 'xyzzy'; there are 'curate'"),
         (["search", "a.emb"], "Missing argument 'QUERY...'"),

@@ -47,28 +47,41 @@ _PRESET = (
 @options_from(_TRAIN, "train", skip=("method", "data", "views", "resume"), flatten=("loop",), required=False)
 def train_command(config: dict[str, Any], source: str | None, resume: str | None, overrides: tuple[str, ...]) -> None:
     """Train on cutouts, on what a config file says, or go on with a run."""
-    from morphospace.runs import Run
-    from morphospace.sky.cutouts import Cutouts
-
     if (source is None) == (resume is None):
         msg = "give a store of cutouts or a config file to train on, or --resume RUN"
         raise click.UsageError(msg)
     if resume is not None:
-        base, where = config_of_run(Run.open(resume)), f"{resume}/run.toml"
-    elif str(source).endswith(".toml"):
-        base, where = load_toml(str(source)), str(source)
+        if config or overrides:
+            msg = "--resume goes on with the settings of the run and takes no others"
+            raise click.UsageError(msg)
+        pipeline = _resumed(resume)
     else:
-        base, where = {"train": {"data": source}}, SOURCE
-    config = apply_overrides(merged(base, config), overrides)
-    table = config.setdefault("train", {})
-    data = table.get("data", config.get("curate", {}).get("out"))
-    check({name: config[name] for name in ("encoder", "method", "views", "train") if name in config}, where)
-    if data is None:
-        msg = f"'train.data' is missing in {where}; it must be a store of cutouts"
-        raise ConfigError(msg)
-    state().interrupted = f"go on with: morphospace train --resume {table['out']}"
-    run = Pipeline(config, where).train(Cutouts.open(data))
+        from_file = str(source).endswith(".toml")
+        base, where = (load_toml(str(source)), str(source)) if from_file else ({"train": {"data": source}}, SOURCE)
+        pipeline = Pipeline(apply_overrides(merged(base, config), overrides), where)
+    run = _trained(pipeline)
     emit(*describe_run(run), as_json=state().json)
+
+
+def _resumed(path: str) -> Pipeline:
+    from morphospace.learn.record import preparation_of
+    from morphospace.runs import Run
+
+    run = Run.open(path)
+    return Pipeline(config_of_run(run), f"{path}/run.toml", preparation_of(run))
+
+
+def _trained(pipeline: Pipeline) -> Run:
+    from morphospace.sky.cutouts import Cutouts
+
+    tables = {"train": {}, **pipeline.config}
+    check({name: tables[name] for name in ("encoder", "method", "views", "train") if name in tables}, pipeline.source)
+    data = tables["train"].get("data", tables.get("curate", {}).get("out"))
+    if data is None:
+        msg = f"'train.data' is missing in {pipeline.source}; it must be a store of cutouts"
+        raise ConfigError(msg)
+    state().interrupted = f"go on with: morphospace train --resume {tables['train']['out']}"
+    return pipeline.train(Cutouts.open(data))
 
 
 def describe_run(run: Run) -> tuple[dict[str, Any], str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from morphospace.learn.methods import Method
+    from morphospace.learn.prepare import Preparation
     from morphospace.learn.views import Views
     from morphospace.runs import Run
     from morphospace.sky.cutouts import Cutouts
@@ -66,10 +67,12 @@ class Pipeline:
         Tables as of `load_toml`.
     source : str
         Name of the file, for messages.
+    preparation : Preparation, optional
+        Of the run that is gone on with; [views] then holds fields of `Views` only.
     """
 
-    def __init__(self, config: Mapping[str, Any], source: str) -> None:
-        self.config, self.source = config, source
+    def __init__(self, config: Mapping[str, Any], source: str, preparation: Preparation | None = None) -> None:
+        self.config, self.source, self.preparation = config, source, preparation
 
     def table(self, name: str, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the keys of one table, but for those that are no parameters of the call."""
@@ -114,10 +117,10 @@ class Pipeline:
 
     def views(self, preset: str) -> Views:
         """Build the views; `preset` is that of a config without one."""
-        from morphospace.learn.views import views
+        from morphospace.learn.views import Views, views
 
         built, changed = self._views_arguments(preset)
-        return replace(views(**built), **changed)
+        return replace(views(**built) if self.preparation is None else Views(self.preparation), **changed)
 
     def embed(self, run: Run | str, data: Cutouts) -> Embeddings:
         """Call embed with the table [embed]."""
@@ -235,7 +238,7 @@ def config_of_run(run: Run) -> dict[str, Any]:
     Returns
     -------
     dict
-        Tables as of a config file.
+        Tables as of a config file, but for the preparation of the images, which `Pipeline` takes as it is.
     """
     recorded = run.config
     method = dict(recorded["method"])
@@ -244,7 +247,7 @@ def config_of_run(run: Run) -> dict[str, Any]:
     return {
         "encoder": recorded["encoder"],
         "method": method,
-        "views": {**recorded["preparation"], **recorded["views"]},
+        "views": recorded["views"],
         "train": {
             **recorded["train"],
             "loop": recorded["loop"],
