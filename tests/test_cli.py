@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -291,6 +292,16 @@ def test_merged_wins_key_by_key() -> None:
     base = {"a": {"x": 1, "y": {"z": 1}}, "b": 1}
     assert merged(base, {"a": {"y": {"w": 2}}, "b": {"c": 3}}) == {"a": {"x": 1, "y": {"z": 1, "w": 2}}, "b": {"c": 3}}
     assert base == {"a": {"x": 1, "y": {"z": 1}}, "b": 1}
+
+
+def test_views_table_changes_single_things_of_a_preset() -> None:
+    table = {"preset": "radio", "clip_sigma": "none", "parts": "main", "rotate": False, "stretch": {"kind": "log"}}
+    built = Pipeline({"views": table}, "run.toml").views("optical")
+    preset = morphospace.views("radio")
+    assert preset.prepare.clip_sigma is not None
+    changed = replace(preset.prepare, clip_sigma=None, parts="main", stretch=morphospace.Stretch("log"))
+    assert built == replace(preset, prepare=changed, rotate=False)
+    assert Pipeline({}, "run.toml").views("optical") == morphospace.views("optical")
 
 
 # training again and on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -81,7 +81,7 @@ class Pipeline:
     def check(self, name: str) -> None:
         """Check the keys of one table."""
         if name == "views":
-            self._views_arguments("radio")
+            self._views_arguments()
         else:
             arguments_from(
                 self.table(name, without=_BESIDE.get(name, ())), self._target(name), name, source=self.source
@@ -117,10 +117,11 @@ class Pipeline:
 
     def views(self, preset: str) -> Views:
         """Build the views; `preset` is that of a config without one."""
-        from morphospace.learn.views import Views, views
+        from morphospace.learn.views import views
 
-        built, changed = self._views_arguments(preset)
-        return replace(views(**built) if self.preparation is None else Views(self.preparation), **changed)
+        named, prepared, changed = self._views_arguments()
+        base = views(**{"preset": preset, **named})
+        return replace(base, prepare=replace(self.preparation or base.prepare, **prepared), **changed)
 
     def embed(self, run: Run | str, data: Cutouts) -> Embeddings:
         """Call embed with the table [embed]."""
@@ -147,23 +148,26 @@ class Pipeline:
             raise ConfigError(msg)
         return METHODS[name]
 
-    def _views_arguments(self, preset: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the arguments of the function `views`, and the fields of `Views` to change."""
-        from morphospace.learn.views import Views, views
+    def _views_arguments(self) -> list[dict[str, Any]]:
+        """Return the preset, and the fields of `Preparation` and of `Views` that differ from it."""
+        from morphospace.learn.prepare import Preparation
+        from morphospace.learn.views import Views
 
-        table = {"preset": preset, **self.table("views")}
-        own = {field.name for field in fields(Views)} - {"prepare"}
-        known = own | set(signature(views).parameters)
+        def preset(preset: str) -> None: ...
+
+        table = self.table("views")
+        kinds: list[Callable[..., Any]] = [preset, Preparation, Views]
+        names = [{name for name in signature(kind).parameters if name != "prepare"} for kind in kinds]
+        known = set().union(*names)
         if unknown := [key for key in table if key not in known]:
             hint = nearest(f"views.{unknown[0]}", [f"views.{key}" for key in known])
             msg = f"unknown key 'views.{unknown[0]}' in {self.source}{hint}"
             raise ConfigError(msg)
-        built = {key: value for key, value in table.items() if key not in own}
-        changed = {key: value for key, value in table.items() if key in own}
-        return (
-            arguments_from(built, views, "views", source=self.source),
-            arguments_from(changed, Views, "views", source=self.source),
-        )
+        parts = [{key: value for key, value in table.items() if key in own} for own in names]
+        return [
+            arguments_from(part, kind, "views", source=self.source) if part else {}
+            for part, kind in zip(parts, kinds, strict=True)
+        ]
 
     def _target(self, name: str) -> Callable[..., Any]:
         """Return what a table calls, with what comes from other tables bound."""
