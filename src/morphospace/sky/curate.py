@@ -35,7 +35,7 @@ from morphospace.sky.verdicts import Verdict, settle
 
 __all__ = ["LEFT_OUT", "curate"]
 
-LEFT_OUT = "_left_out.parquet"
+LEFT_OUT = REPORT.with_name("left_out.parquet")  # not beside the parts: DuckDB reads all of *.parquet there
 _NO_SOURCE = "no source stands out of the field"
 _LEFT_OUT_SCHEMA = pa.schema(
     [
@@ -65,7 +65,7 @@ def curate(
 
     Every file is read, measured and flagged; what is kept goes into the store with its native pixels. A page,
     ``_report/report.html`` in the store, shows what came in, what was kept and every flag with examples;
-    ``_left_out.parquet`` lists what is not in the store with the reason. Nothing is left out silently, and no bad file
+    ``left_out.parquet`` beside it lists what is not in the store with the reason. Nothing is left out silently, and no bad file
     ends the run.
 
     Parameters
@@ -259,6 +259,7 @@ class _Job:
         kept = {verdict.row.id for verdict in verdicts if verdict.reason is None}
         rows = Parts(self.out, FORM).table(["id"])["id"].to_pylist()
         drop_rows(self.out, np.array([row in kept for row in rows], dtype=np.bool_))
+        (self.out / LEFT_OUT).parent.mkdir(exist_ok=True)
         with replacing(self.out / LEFT_OUT) as beside:
             pq.write_table(_left_out(verdicts, entries), beside)
         store = Cutouts.open(self.out)

@@ -85,7 +85,7 @@ def _foot(store: Cutouts) -> str:
     software = ", ".join(f"{escape(name)} {escape(version)}" for name, version in software_versions().items())
     return (
         f"<footer>Written {made} by {software}.<br>Store {escape(store.fingerprint[:16])}; what was left out is "
-        "listed in <code>_left_out.parquet</code>.</footer>\n</main>\n</body>\n</html>\n"
+        "listed in <code>left_out.parquet</code> beside this page.</footer>\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -207,7 +207,7 @@ def _left_out(verdicts: Sequence[Verdict], entries: Sequence[Entry]) -> str:
         return _section("Left out", '<p class="soft">No object was left out.</p>')
     more = ""
     if len(rows) > _LISTED:
-        more = f'<p class="soft">The first {_LISTED} of {len(rows):,}; <code>_left_out.parquet</code> has all.</p>'
+        more = f'<p class="soft">The first {_LISTED} of {len(rows):,}; <code>left_out.parquet</code> has all.</p>'
     return _section("Left out", more + _table(("Id", "File", "Why"), rows[:_LISTED]))
 
 
