@@ -28,7 +28,9 @@ from morphospace.space.tiles import thumbs_of
 __all__ = ["demo"]
 
 logger = logging.getLogger(__name__)
-_CUTOUT_SIZE = 48  # pixels; the largest spirals of the field just fit
+_SIZE = 48  # of the network's input; few galaxies of the field are larger
+# each galaxy in a window of its own size; fainter specks show no shape
+_DETECTION = Detection(min_pixels=60, padding=2.0)
 _N_QUERIES = 6
 
 
@@ -65,7 +67,7 @@ def demo(out: str | Path = "demo", *, epochs: int = 60, seed: int = 0, overwrite
         msg = f"'{folder}' exists; give another folder with --out, or replace it with --overwrite."
         raise StoreError(msg)
     field = _write_field(folder / "sky")
-    cuts = curate(field, out=folder / "galaxies.cutouts", size=_CUTOUT_SIZE, detect=Detection(), overwrite=overwrite)
+    cuts = curate(field, out=folder / "galaxies.cutouts", detect=_DETECTION, overwrite=overwrite)
     logger.info("%d galaxies found; see %s/_report/report.html", len(cuts), cuts.path)
     torch.manual_seed(seed)
     method = SimCLR(encoder("light", bands=3))
@@ -73,7 +75,7 @@ def demo(out: str | Path = "demo", *, epochs: int = 60, seed: int = 0, overwrite
         method,
         cuts,
         out=_fresh(folder / "run", overwrite=overwrite),
-        views=views("optical", size=_CUTOUT_SIZE),
+        views=views("optical", size=_SIZE),
         epochs=epochs,
         seed=seed,
     )
@@ -84,8 +86,9 @@ def demo(out: str | Path = "demo", *, epochs: int = 60, seed: int = 0, overwrite
 
 def _write_field(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "hubble_deep_field.png"
-    Image.fromarray(hubble_deep_field())  # type: ignore[no-untyped-call].save(path)
+    path = folder / "hdf.png"
+    picture = hubble_deep_field()  # type: ignore[no-untyped-call]
+    Image.fromarray(picture).save(path)
     return path
 
 
