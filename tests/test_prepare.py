@@ -221,8 +221,6 @@ def test_the_five_scales_by_hand(scale, value, geometry, expected):
 @pytest.mark.parametrize(
     "scale, geometry, what",
     [
-        ("object", {}, "measured radius"),
-        ("object", {"radius_px": 0.0}, "measured radius"),
         ("sky", {}, "pixel scale"),
         ("beam", {"pixel_scale_arcsec": 0.2}, "beam or pixel scale"),
         ("beam", {"beam_arcsec": 1.0}, "beam or pixel scale"),
@@ -232,6 +230,26 @@ def test_a_scale_without_its_figure_is_refused(scale, geometry, what):
     preparation = Preparation(scale=scale, scale_value=1.0)
     with pytest.raises(DataError, match=f"scale='{scale}' needs the {what} of every image; 'NGC 1' has none"):
         Geometry(10, 10, **geometry).pixels_per_output(preparation, "NGC 1")
+
+
+@pytest.mark.parametrize("radius", [math.nan, 0.0])
+def test_an_image_in_which_nothing_stands_out_is_taken_whole(radius):
+    preparation = Preparation(size=32, scale="object", scale_value=0.25)
+    assert Geometry(100, 60, radius_px=radius).pixels_per_output(preparation, "a") == 100 / 32
+
+
+def test_small_sources_are_magnified_three_times_at_most():
+    preparation = Preparation(size=32, scale="object", scale_value=0.25)
+    found = [Geometry(100, 60, radius_px=r).pixels_per_output(preparation, "a") for r in (8.0, 4.0, 2.0, 0.1)]
+    assert found == pytest.approx([1.0, 0.5, 1 / 3, 1 / 3])
+
+
+def test_images_of_one_stack_keep_their_own_scales():
+    x = torch.zeros(3, 1, 60, 60)
+    noise = torch.zeros(3, 1), torch.ones(3, 1)
+    got = prepare_stack(x, None, noise, torch.tensor([2.0, 2.5, 2.9]), Preparation(size=8))
+    torch.testing.assert_close(got.factor, torch.tensor([1.0, 1.25, 1.45]))
+    assert got.factor.dtype == torch.float32
 
 
 @given(h=st.integers(1, 60), w=st.integers(1, 60))

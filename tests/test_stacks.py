@@ -104,17 +104,18 @@ def test_masks_pixel_scale_and_beam_come_along(store):
 def test_rows_asked_for_equal_those_of_the_whole_in_the_order_asked(store, rows):
     whole = flat(stacks(store))
     found = list(stacks(store, rows))
-    assert [int(s.rows[0]) for s in found] == rows
+    assert [row for stack in found for row in stack.rows.tolist()] == rows
     for stack in found:
-        image, mask, level, sigma, name = whole[int(stack.rows[0])]
-        np.testing.assert_array_equal(stack.images[0], image)
-        if stack.mask is None:
-            assert mask is None or mask.all()
-        else:
-            np.testing.assert_array_equal(stack.mask[0], mask)
-        np.testing.assert_array_equal(stack.level[0], level)
-        np.testing.assert_array_equal(stack.sigma[0], sigma)
-        assert stack.ids == [name]
+        for j, row in enumerate(stack.rows.tolist()):
+            image, mask, level, sigma, name = whole[row]
+            np.testing.assert_array_equal(stack.images[j], image)
+            assert stack.images.dtype == image.dtype
+            full = np.ones(image.shape[-2:], bool)
+            seen, expected = full if stack.mask is None else stack.mask[j], full if mask is None else mask
+            np.testing.assert_array_equal(seen, expected)
+            np.testing.assert_array_equal(stack.level[j], level)
+            np.testing.assert_array_equal(stack.sigma[j], sigma)
+            assert stack.ids[j] == name
 
 
 def test_a_selection_numbers_its_own_rows(store):

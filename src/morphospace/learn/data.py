@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +20,7 @@ from torch import Tensor
 
 from morphospace.errors import DataError, ShapeError
 from morphospace.learn.prepare import Geometry, Preparation, Prepared, prepare_stack
-from morphospace.learn.views import Collated, pad_block
+from morphospace.learn.views import Collated
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 from morphospace.sky.shape import measure_shapes
@@ -37,7 +40,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 # the rest is left to the network, the page cache and the user's other programs
 MEMORY_SHARE = 0.4
-_POOL = 8192
+# rows that are shuffled among each other: at most so many, of so many bytes together, but not fewer than the last
+_POOL_ROWS, _POOL_BYTES, _LEAST_POOL_ROWS = 8192, 512 << 20, 512
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Data(Protocol):
@@ -58,8 +63,9 @@ class Data(Protocol):
 class MemoryData:
     """All prepared images in one block of memory."""
 
-    def __init__(self, block: Collated, preparation: Preparation) -> None:
+    def __init__(self, block: Collated, preparation: Preparation, *, pool: int = _POOL_ROWS) -> None:
         self._block = block
+        self._pool = pool
         self.preparation = preparation
         self.bands = block.x.shape[1]
 
@@ -68,52 +74,61 @@ class MemoryData:
 
     def rows(self, rows: Sequence[int] | Tensor) -> Collated:
         """Return chosen rows, in the order asked."""
-        index = torch.as_tensor(rows)
+        index = torch.as_tensor(rows, dtype=torch.int64)
         return Collated(*(None if t is None else t.index_select(0, index) for t in self._block))  # type: ignore[arg-type]
 
     def epoch(self, generator: torch.Generator, batch_size: int) -> Iterator[Collated]:
         """Yield full batches in random order."""
-        order = torch.randperm(len(self), generator=generator)
-        for start in range(0, len(self) - batch_size + 1, batch_size):
-            yield self.rows(order[start : start + batch_size])
+        for pool in _pools(len(self), generator, batch_size, self._pool):
+            for rows in _batches(pool, generator, batch_size):
+                yield self.rows(rows)
 
 
 class StreamedData:
-    """Images read as they are needed: random groups of rows into a pool, random batches out of it."""
+    """Images read as they are needed, in the order in which `MemoryData` would give them."""
 
-    def __init__(self, cutouts: Cutouts | Samples, preparation: Preparation, bands: int, *, pool: int = _POOL) -> None:
-        self._source = cutouts
+    def __init__(self, source: Cutouts | Samples, preparation: Preparation, *, pool: int = _POOL_ROWS) -> None:
+        self._source = source
         self._pool = pool
         self.preparation = preparation
-        self.bands = bands
+        self.bands = first_shape(source)[0]
 
     def __len__(self) -> int:
         return len(self._source)
 
     def rows(self, rows: Sequence[int] | Tensor) -> Collated:
         """Return chosen rows, in the order asked."""
-        return collate_stacks(stacks(self._source, [int(r) for r in rows]), self.preparation)
+        return collate_stacks(stacks(self._source, [int(r) for r in rows]), self.preparation, count=len(rows))
 
     def epoch(self, generator: torch.Generator, batch_size: int) -> Iterator[Collated]:
         """Yield full batches; the next pool is read while the last is used."""
-        pools = self._plan(generator, batch_size)
+        pools = _pools(len(self), generator, batch_size, self._pool)
         with ThreadPoolExecutor(1) as reader:
-            following = reader.submit(self.rows, np.sort(pools[0]).tolist()) if pools else None
-            for i in range(len(pools)):
-                if following is None:
+            reading = reader.submit(self.rows, pools[0].sort().values) if pools else None
+            for pool, following in itertools.zip_longest(pools, pools[1:]):
+                if reading is None:  # without pools there is nothing to go through
                     return
-                pool = MemoryData(following.result(), self.preparation)
-                following = reader.submit(self.rows, np.sort(pools[i + 1]).tolist()) if i + 1 < len(pools) else None
-                yield from pool.epoch(generator, batch_size)
+                block = MemoryData(reading.result(), self.preparation)
+                reading = None if following is None else reader.submit(self.rows, following.sort().values)
+                ordered = pool.sort().values
+                for rows in _batches(pool, generator, batch_size):
+                    yield block.rows(torch.searchsorted(ordered, rows))
 
-    def _plan(self, generator: torch.Generator, batch_size: int) -> list[NDArray[np.int64]]:
-        # groups of 64 neighbours are read together: a disk likes runs, training likes disorder
-        n = len(self)
-        starts = torch.randperm((n + 63) // 64, generator=generator).numpy() * 64
-        order = np.concatenate([np.arange(s, min(s + 64, n)) for s in starts])
-        size = max(batch_size, self._pool // batch_size * batch_size)
-        pools = [order[i : i + size] for i in range(0, n, size)]
-        return [p for p in pools if len(p) >= batch_size]
+
+def _pools(n: int, generator: torch.Generator, batch_size: int, rows: int) -> list[Tensor]:
+    # neighbours are read together: a disk likes runs, training likes disorder; in memory the order is the same, so that
+    # what comes out of a training does not depend on how much memory was free
+    run = max(1, min(64, rows // 128))
+    starts = torch.randperm(-(-n // run), generator=generator) * run
+    order = (starts[:, None] + torch.arange(run)).flatten()
+    order = order[order < n]
+    size = max(batch_size, rows // batch_size * batch_size)
+    return [order[i : i + size] for i in range(0, n - batch_size + 1, size)]
+
+
+def _batches(pool: Tensor, generator: torch.Generator, batch_size: int) -> list[Tensor]:
+    order = pool[torch.randperm(len(pool), generator=generator)]
+    return [order[i : i + batch_size] for i in range(0, len(pool) - batch_size + 1, batch_size)]
 
 
 def first_shape(source: Cutouts | Samples) -> tuple[int, ...]:
@@ -123,9 +138,8 @@ def first_shape(source: Cutouts | Samples) -> tuple[int, ...]:
 
 class _Survey(NamedTuple):
     n_images: int
-    bands: int
     quiet: list[str]  # ids whose sigma is 0 in some band
-    largest: int  # pixels of the largest prepared image
+    image_bytes: int  # of a prepared image in the block, with its mask
 
 
 def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_bytes: int | None = None) -> Data:
@@ -157,12 +171,13 @@ def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_byt
         raise DataError(msg)
     survey = _survey(source, preparation)
     check_noise(preparation, survey.quiet, survey.n_images)
-    need = survey.n_images * survey.bands * survey.largest * 4
+    need = survey.n_images * survey.image_bytes
     limit = _free_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
+    pool = max(_LEAST_POOL_ROWS, min(_POOL_ROWS, _POOL_BYTES // survey.image_bytes))
     if need <= limit:
-        return MemoryData(collate_stacks(stacks(source), preparation), preparation)
+        return MemoryData(collate_stacks(stacks(source), preparation, count=len(source)), preparation, pool=pool)
     logger.info("%.1f GB of prepared images do not fit in memory; they are streamed", need / 1e9)
-    return StreamedData(source, preparation, survey.bands)
+    return StreamedData(source, preparation, pool=pool)
 
 
 def check_noise(preparation: Preparation, quiet: Sequence[str], count: int) -> None:
@@ -190,31 +205,72 @@ def check_noise(preparation: Preparation, quiet: Sequence[str], count: int) -> N
         raise DataError(msg)
 
 
-def collate_stacks(parts: Iterable[Stack], preparation: Preparation) -> Collated:
-    """Prepare stacks and put them in one padded block, in the order given."""
-    images: list[Tensor] = []
-    masks: list[Tensor | None] = []
+def collate_stacks(parts: Iterable[Stack], preparation: Preparation, *, count: int | None = None) -> Collated:
+    """Prepare stacks and put them in one padded block, in the order given.
+
+    Parameters
+    ----------
+    parts : iterable of Stack
+        At least one image in all.
+    preparation : Preparation
+        What they go through.
+    count : int, optional
+        Number of all images; parts that are read as they are needed are then in memory once.
+    """
+    if count is None:
+        parts = list(parts)
+        count = sum(len(part.ids) for part in parts)
+    x, mask = _Block(count), _Block(count)
+    shapes: list[Tensor] = []
     factors: list[Tensor] = []
     sigmas: list[Tensor] = []
     rows: list[NDArray[np.int64]] = []
     for numbers, prepared in prepared_parts(parts, preparation):
-        images.append(prepared.x)
-        masks.append(prepared.mask)
+        if prepared.mask is not None:
+            for earlier in shapes if mask.filled == 0 else ():
+                mask.add(_full_mask(earlier))
+            mask.add(prepared.mask)
+        shapes.append(torch.tensor(prepared.x.shape[-2:]).repeat(len(numbers), 1))
+        if prepared.mask is None and mask.filled:
+            mask.add(_full_mask(shapes[-1]))
+        x.add(prepared.x)
         factors.append(prepared.factor)
         sigmas.append(prepared.sigma)
         rows.append(numbers)
-    shape = torch.cat([torch.tensor(im.shape[-2:]).repeat(len(im), 1) for im in images])
-    mask = None
-    if any(m is not None for m in masks):
-        mask = _blocked([_full_mask(im) if m is None else m for im, m in zip(images, masks, strict=True)])
     return Collated(
-        x=_blocked(images),
-        mask=mask,
-        shape=shape,
+        x=x.images,
+        mask=mask.images if mask.filled else None,
+        shape=torch.cat(shapes),
         factor=torch.cat(factors),
         sigma=torch.cat(sigmas),
         rows=torch.from_numpy(np.concatenate(rows)),
     )
+
+
+class _Block:
+    """Images of any sizes padded to one block, which is made once: a list beside it would double the memory."""
+
+    def __init__(self, count: int) -> None:
+        self.filled = 0
+        self._count = count
+        self._block = torch.zeros(0)
+
+    @property
+    def images(self) -> Tensor:
+        return self._block[: self.filled]
+
+    def add(self, images: Tensor) -> None:
+        h, w = images.shape[-2:]
+        if self.filled:
+            h, w = max(h, self._block.shape[-2]), max(w, self._block.shape[-1])
+        if not self.filled or (h, w) != self._block.shape[-2:]:
+            larger = images.new_zeros(self._count, *images.shape[1:-2], h, w)
+            if self.filled:
+                larger[: self.filled, ..., : self._block.shape[-2], : self._block.shape[-1]] = self.images
+            self._block = larger
+        stop = self.filled + len(images)
+        self._block[self.filled : stop, ..., : images.shape[-2], : images.shape[-1]] = images
+        self.filled = stop
 
 
 def prepared_parts(parts: Iterable[Stack], preparation: Preparation) -> Iterator[tuple[NDArray[np.int64], Prepared]]:
@@ -266,17 +322,18 @@ def _scales(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
 
 
 def _radii(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
-    images = stack.images
-    if images.ndim == 5:  # a cube is as large as the sum of its planes
-        images = np.nansum(images, axis=2)
-    shapes = measure_shapes(images, level=stack.level, sigma=stack.sigma, mask=stack.mask, parts=preparation.parts)
-    return shapes.r90
+    images, sigma = stack.images, stack.sigma
+    if images.ndim == 5:  # a cube is as large as the mean of its planes
+        n_valid = np.isfinite(images).sum(axis=2)
+        images = np.where(n_valid > 0, np.nansum(images, axis=2) / np.maximum(n_valid, 1), np.nan)
+        sigma = sigma / np.sqrt(stack.images.shape[2])
+    return measure_shapes(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts).r90
 
 
 def _tensor(planes: NDArray[np.generic]) -> Tensor:
-    # torch computes with few unsigned types; the next wider signed one holds all values
-    wide = {"uint16": np.int32, "uint32": np.int64, "float16": np.float32}.get(planes.dtype.name)
-    array = planes if wide is None else planes.astype(wide)
+    # torch takes its machine's byte order only and computes with few unsigned types; the next wider one holds all values
+    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.float64, "float16": np.float32}.get(planes.dtype.name)
+    array = np.require(planes, wide or planes.dtype.newbyteorder("="), ["C", "A"])
     if array.flags.writeable:
         return torch.from_numpy(array)
     with warnings.catch_warnings():
@@ -285,44 +342,52 @@ def _tensor(planes: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _blocked(parts: list[Tensor]) -> Tensor:
-    if len({p.shape[1:] for p in parts}) == 1:
-        return torch.cat(parts)
-    return pad_block([image for p in parts for image in p])
-
-
-def _full_mask(images: Tensor) -> Tensor:
-    return torch.ones(len(images), 1, *images.shape[-2:])
+def _full_mask(shape: Tensor) -> Tensor:
+    h, w = shape[0].tolist()
+    return torch.ones(len(shape), 1, h, w)
 
 
 def _survey(source: Cutouts | Samples, preparation: Preparation) -> _Survey:
-    count = largest = bands = 0
     quiet: list[str] = []
-    side = 2 * preparation.size + 1
-    for stack in _light_stacks(source):
-        count += len(stack.ids)
-        quiet += [n for n, s in zip(stack.ids, stack.sigma, strict=True) if not (s > 0).all()]
-        planes = int(np.prod(stack.images.shape[1:-2]))
-        bands = bands or planes
-        largest = max(largest, min(stack.images.shape[-2], side) * min(stack.images.shape[-1], side))
-    return _Survey(count, bands, quiet, largest)
+    side = 2 * preparation.size
+    planes = height = width = 0
+    first: tuple[int, ...] = ()
+    for shape, sigma, name in _facts(source):
+        first = first or shape
+        if shape[0] != first[0]:
+            msg = f"cutout '{name}' has {shape[0]} bands, those before it {first[0]}; train on one kind at a time."
+            raise ShapeError(msg)
+        # NaN means a blank image: in units of whatever noise it is background
+        quiet += [name] if (sigma <= 0).any() else []
+        planes = max(planes, math.prod(shape[:-2]))
+        height, width = max(height, min(shape[-2], side)), max(width, min(shape[-1], side))
+    return _Survey(len(source), quiet, (planes + 1) * height * width * 4)
 
 
-def _light_stacks(source: Cutouts | Samples) -> Iterator[Stack]:
-    if not isinstance(source, Cutouts):
-        yield from stacks(source)
-        return
-    table = source.table(["id", "shape", "dtype", "sigma"])
-    for row in table.to_pylist():
-        # a picture of the row's shape that takes no memory
-        image = np.broadcast_to(np.zeros((), dtype=row["dtype"]), (1, *row["shape"]))
-        none = np.full((1, 1), np.nan, np.float32)
-        sigma = np.asarray([row["sigma"]], np.float32)
-        yield Stack(np.zeros(1, np.int64), image, None, none, sigma, none[0], none[0], [row["id"]])
+def _facts(source: Cutouts | Samples) -> Iterator[tuple[tuple[int, ...], NDArray[np.float32], str]]:
+    """Yield shape, sigma and id of each image, from a store without its pixels where it knows the noise."""
+    unknown: list[int] = []
+    if isinstance(source, Cutouts):
+        table = source.table(["id", "shape", "sigma"])
+        known = zip(table["shape"].to_pylist(), table["sigma"].to_pylist(), table["id"].to_pylist(), strict=True)
+        for row, (shape, sigma, name) in enumerate(known):
+            if sigma is None or not np.isfinite(sigma).all():
+                unknown.append(row)
+            else:
+                yield tuple(shape), np.asarray(sigma, np.float32), name
+    for stack in stacks(source, unknown) if isinstance(source, Cutouts) else stacks(source):
+        for sigma, name in zip(stack.sigma, stack.ids, strict=True):
+            yield stack.images.shape[1:], sigma, name
 
 
 def _free_memory() -> float:
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        return 4e9
+    """Bytes that may be used: what the system has available, within the limit of a container."""
+    found = [4e9]
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        found = [float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = [1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])]
+    with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+        found.append(float(_CGROUP_LIMIT.read_text(encoding="ascii")))
+    return min(found)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from morphospace.errors import DataError, ShapeError
-from morphospace.sky.cutouts import Cutouts, decode_images, decode_masks
+from morphospace.sky.cutouts import Cutout, Cutouts, decode_images, decode_masks
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.samples import Sample, Samples
 
@@ -19,6 +19,9 @@ __all__ = ["COLUMNS", "Stack", "batch_stacks", "sample_stack", "stacks"]
 
 # what training and embedding read of a store, beside the pixels
 COLUMNS = ("id", "image", "dtype", "shape", "mask", "level", "sigma", "pixel_scale_arcsec", "beam")
+
+
+_LONGEST = 256  # rows read one by one are not copied all at once
 
 
 class Stack(NamedTuple):
@@ -51,20 +54,37 @@ def stacks(data: Cutouts | Samples, rows: Sequence[int] | None = None) -> Iterat
                 yield from batch_stacks(batch, np.arange(start, start + batch.num_rows))
                 start += batch.num_rows
         else:
-            for row, cutout in zip(rows, data.read(rows), strict=True):
-                sample = Sample(
-                    image=cutout.image,
-                    id=cutout.id,
-                    mask=cutout.mask,
-                    level=np.asarray(cutout.level, np.float32),
-                    sigma=np.asarray(cutout.sigma, np.float32),
-                    pixel_scale_arcsec=cutout.pixel_scale_arcsec,
-                    beam=cutout.beam,
-                )
-                yield sample_stack(sample, row)
+            yield from _cutout_stacks(rows, data.read(rows))
     else:
         for row in range(len(data)) if rows is None else rows:
             yield sample_stack(data[int(row)], row)
+
+
+def _cutout_stacks(rows: Sequence[int], cutouts: list[Cutout]) -> Iterator[Stack]:
+    start = 0
+    for stop in range(1, len(cutouts) + 1):
+        first = cutouts[start]
+        full = stop - start == _LONGEST
+        if stop < len(cutouts) and not full and _alike(cutouts[stop].image, first.image):
+            continue
+        part = cutouts[start:stop]
+        images = np.stack([c.image for c in part])
+        mask = None
+        if any(c.mask is not None for c in part):
+            mask = np.stack([np.ones(images.shape[-2:], dtype=bool) if c.mask is None else c.mask for c in part])
+        level, sigma = ([np.asarray(getattr(c, n), np.float32) for c in part] for n in ("level", "sigma"))
+        levels, sigmas = _noise_of(level, sigma, images, mask)
+        yield Stack(
+            rows=np.asarray(rows[start:stop], np.int64),
+            images=images,
+            mask=mask,
+            level=levels,
+            sigma=sigmas,
+            pixel_scale_arcsec=np.array([c.pixel_scale_arcsec for c in part]),
+            beam_arcsec=np.array([_beam_size(c.beam) for c in part]),
+            ids=[c.id for c in part],
+        )
+        start = stop
 
 
 def batch_stacks(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> Iterator[Stack]:
@@ -86,7 +106,7 @@ def batch_stacks(batch: pa.RecordBatch, rows: NDArray[np.int64]) -> Iterator[Sta
     start = 0
     for stop in range(1, len(images) + 1):
         first = images[start]
-        if stop < len(images) and images[stop].shape == first.shape and images[stop].dtype == first.dtype:
+        if stop < len(images) and _alike(images[stop], first):
             continue
         part = slice(start, stop)
         stacked = _joined(images[part])
@@ -146,6 +166,10 @@ def sample_stack(sample: Sample, row: int) -> Stack:
         beam_arcsec=np.array([_beam_size(sample.get("beam"))]),
         ids=[name],
     )
+
+
+def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
 
 
 def _joined(images: list[NDArray[Any]]) -> NDArray[Any]:
