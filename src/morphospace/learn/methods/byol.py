@@ -86,6 +86,7 @@ class BYOL(Method):
         self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size)
         self.predictor = mlp(projection_size, hidden_size, projection_size)
+        self.momentum = momentum
         self.target: nn.Module | None = None
         if momentum:
             self.target = copy.deepcopy(nn.Sequential(self.encoder, self.projector)).requires_grad_(requires_grad=False)

@@ -30,8 +30,9 @@ class VICReg(Method):
 
     Notes
     -----
-    Bardes et al. 2022, eq. 6, with the paper's weights 25, 25, 1. Departures: an expander of 1,024 in the place of
-    8,192 dimensions, for small encoders, and `decorrelate`.
+    Bardes et al. 2022, eq. 6, with the paper's weights 25, 25, 1. Departures: the squared distance is a mean over
+    dimensions and the variance term a mean over both views, as in the authors' code; an expander of 1,024 in the place
+    of 8,192 dimensions, for small encoders; `decorrelate`.
     """
 
     paper = "Bardes et al. 2022"
