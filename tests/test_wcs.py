@@ -1,0 +1,219 @@
+"""Places on the sky against astropy's WCS and SkyCoord, and WCS that cannot be used."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.coordinates import FK4, FK5, ICRS, FK4NoETerms, Galactic, SkyCoord
+from astropy.time import Time
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_area
+from hypothesis import given
+from hypothesis import strategies as st
+
+from morphospace.sky.headers import format_card
+from morphospace.sky.wcs import NOWHERE, locate
+
+BASE = {
+    "CTYPE1": "RA---TAN",
+    "CTYPE2": "DEC--TAN",
+    "CRVAL1": 83.8,
+    "CRVAL2": -5.4,
+    "CRPIX1": 31.5,
+    "CRPIX2": 12.0,
+    "CDELT1": -2e-4,
+    "CDELT2": 3e-4,
+}
+SIZE = (40, 71)
+
+
+def projected(code):
+    return BASE | {"CTYPE1": f"RA---{code}", "CTYPE2": f"DEC--{code}"}
+
+
+def without(*keys):
+    return {key: value for key, value in BASE.items() if key not in keys}
+
+
+def judge(header, size=SIZE):
+    """Position in the file's own system and scale, by astropy on the whole header."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wcs = WCS("".join(format_card(key, value) for key, value in header.items()))
+        world = wcs.celestial.all_pix2world([[(size[1] - 1) / 2, (size[0] - 1) / 2]], 0)[0]
+        return world[wcs.wcs.lng], world[wcs.wcs.lat], 3600 * proj_plane_pixel_area(wcs.celestial) ** 0.5
+
+
+def assert_at(place, expected, atol_deg=1e-9):
+    """Compare positions as directions, so that 0 equals 360."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        got = SkyCoord(place.ra, place.dec, unit="deg")
+        assert got.separation(expected.icrs).deg < atol_deg
+
+
+CASES = {
+    "TAN": BASE,
+    **{code: projected(code) for code in ("SIN", "CAR", "SFL", "ARC", "ZEA", "STG", "AIT", "MOL", "NCP", "GLS")},
+    "rotated": BASE | {"CROTA2": 30.0},
+    "PC": BASE | {"PC1_1": 0.8, "PC1_2": 0.6, "PC2_1": -0.6, "PC2_2": 0.8},
+    "old PC": BASE | {"PC001001": 0.8, "PC001002": 0.6, "PC002001": -0.6, "PC002002": 0.8},
+    "CD": without("CDELT1", "CDELT2") | {"CD1_1": -1e-4, "CD1_2": 2e-5, "CD2_1": 3e-5, "CD2_2": 1e-4},
+    "CD turned by 90": without("CDELT1", "CDELT2") | {"CD1_2": 1e-4, "CD2_1": 1e-4},
+    "arcsec": BASE | {"CUNIT1": "arcsec", "CUNIT2": "arcsec", "CDELT1": -1.0, "CDELT2": 1.0, "CRVAL1": 36000.0},
+    "declination first": BASE | {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": -5.0, "CRVAL2": 200.0},
+    "poles": BASE | {"LONPOLE": 170.0, "LATPOLE": 10.0},
+    "TPV": projected("TPV") | {"PV1_1": 1.001, "PV2_1": 0.999, "PV1_4": 0.01},
+    "SIP": projected("TAN-SIP") | {"A_ORDER": 2, "A_2_0": 1e-4, "B_ORDER": 2, "B_0_2": 2e-4, "B_1_1": 1e-5},
+    "SIP and leftovers of SCAMP": projected("TAN-SIP")
+    | {"A_ORDER": 2, "A_2_0": 1e-4, "B_ORDER": 2, "B_0_2": 2e-4, "PV1_1": 1.5, "PV1_5": 0.1},
+    "SIP without its suffix": BASE | {"A_ORDER": 2, "A_2_0": 1e-4, "B_ORDER": 2, "B_0_2": 2e-4},
+    "SIP without its suffix, in SIN": projected("SIN") | {"A_ORDER": 2, "A_2_0": 1e-4, "B_ORDER": 2, "B_0_2": 2e-4},
+    "SIP beside TPV": projected("TPV") | {"A_ORDER": 2, "A_2_0": 1e-4, "B_ORDER": 2, "B_0_2": 2e-4, "PV1_1": 1.01},
+    "two more axes": BASE
+    | {"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CDELT3": 1e6, "CRPIX3": 1.0, "WCSAXES": 4}
+    | {"CTYPE4": "STOKES", "CRVAL4": 1.0, "CDELT4": 1.0, "CRPIX4": 1.0, "RESTFRQ": 1.4e9},
+    "integers": BASE | {"CRVAL1": 83, "CRPIX1": 31},
+    "over the pole": BASE | {"CRVAL2": 89.9999},
+    "across zero": BASE | {"CRVAL1": 0.0001},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_place_equals_astropy(name, capfd):
+    lon, lat, scale = judge(CASES[name])
+    capfd.readouterr()
+    place = locate(CASES[name], SIZE, "x.fits")
+    assert capfd.readouterr() == ("", "")
+    assert_at(place, SkyCoord(lon, lat, unit="deg"))
+    assert place.pixel_scale_arcsec == pytest.approx(scale, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_string_gives_the_same_wcs(name):
+    """The cards kept are enough: astropy puts every corner where the whole header puts it."""
+    corners = np.array([[0, 0], [70, 0], [0, 39], [70, 39], [35, 19.5]], float)
+    place = locate(CASES[name], SIZE, "x.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = WCS("".join(format_card(key, value) for key, value in CASES[name].items())).celestial
+        kept = WCS(place.wcs)
+    np.testing.assert_allclose(kept.all_pix2world(corners, 0), whole.all_pix2world(corners, 0), atol=1e-10)
+    assert len(place.wcs) % 80 == 0
+
+
+@pytest.mark.parametrize(
+    "cards, frame",
+    [
+        ({}, ICRS()),
+        ({"RADESYS": "ICRS", "EQUINOX": 2000.0}, ICRS()),
+        ({"RADESYS": "ICRS    ", "EQUINOX": 1950.0}, ICRS()),
+        ({"RADESYS": "FK5"}, FK5()),
+        ({"EQUINOX": 2000.0}, FK5()),
+        ({"EQUINOX": 2000}, FK5()),
+        ({"EQUINOX": "J2000"}, FK5()),
+        ({"EQUINOX": "2000.0"}, FK5()),
+        ({"RADECSYS": "FK5"}, FK5()),
+        ({"RADESYS": "fk5"}, FK5()),
+        ({"RADESYS": "FK5", "EQUINOX": 1975.0}, FK5(equinox=Time(1975.0, format="jyear"))),
+        ({"EQUINOX": 1950.0}, FK4(equinox=Time(1950.0, format="byear"))),
+        ({"EPOCH": 1950.0}, FK4(equinox=Time(1950.0, format="byear"))),
+        ({"EQUINOX": "B1950.0"}, FK4(equinox=Time(1950.0, format="byear"))),
+        ({"RADESYS": "FK4"}, FK4(equinox=Time(1950.0, format="byear"))),
+        ({"RADESYS": "FK4", "EQUINOX": 1900.0}, FK4(equinox=Time(1900.0, format="byear"))),
+        ({"RADESYS": "FK4-NO-E", "EQUINOX": 1950.0}, FK4NoETerms(equinox=Time(1950.0, format="byear"))),
+        ({"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR"}, Galactic()),
+        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "RADESYS": "FK5"}, Galactic()),
+        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "EQUINOX": 1950.0}, Galactic()),
+    ],
+    ids=str,
+)
+def test_every_system_becomes_icrs(cards, frame):
+    header = BASE | cards
+    lon, lat, _ = judge({key: value for key, value in header.items() if key not in ("EQUINOX", "RADESYS", "EPOCH")})
+    assert_at(locate(header, SIZE, "x.fits"), SkyCoord(lon, lat, unit="deg", frame=frame), 1e-9)
+
+
+@given(
+    lon=st.floats(0, 360),
+    lat=st.floats(-90, 90),
+    system=st.sampled_from([("RA---TAN", "DEC--TAN", 2000.0), ("GLON-TAN", "GLAT-TAN", 2000.0)]),
+)
+def test_the_reference_pixel_lies_at_the_reference_value(lon, lat, system):
+    header = BASE | {"CTYPE1": system[0], "CTYPE2": system[1], "EQUINOX": system[2], "CRVAL1": lon, "CRVAL2": lat}
+    header |= {"CRPIX1": 3.0, "CRPIX2": 5.0}
+    place = locate(header, (9, 5), "x.fits")  # whose centre is the reference pixel
+    assert 0 <= place.ra <= 360
+    assert_at(place, SkyCoord(lon, lat, unit="deg", frame=FK5() if system[0][0] == "R" else Galactic()), 1e-8)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"CTYPE1": "RA---TAN"},
+        BASE | {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"},
+        BASE | {"CTYPE1": "", "CTYPE2": ""},
+        BASE | {"CTYPE1": "PIXEL", "CTYPE2": "PIXEL"},
+        {"CTYPE1": "X", "CTYPE2": "Y"},
+    ],
+)
+def test_no_celestial_wcs_is_no_place_and_no_noise(header, caplog):
+    assert locate(header, SIZE, "x.fits") == NOWHERE
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "header, match",
+    [
+        (without("CRVAL1"), "it lacks CRVAL1"),
+        (without("CRPIX1", "CRPIX2"), "it lacks CRPIX1, CRPIX2"),
+        (without("CDELT1"), "it lacks CDELT1 and CDELT2"),
+        (BASE | {"CRVAL1": "05:35:17"}, "CRVAL1 is '05:35:17' instead of a number"),
+        (BASE | {"CRVAL1": None}, "CRVAL1 is None"),
+        (BASE | {"CRVAL1": True}, "CRVAL1 is True"),
+        (BASE | {"EQUINOX": "date"}, "EQUINOX is 'date'"),
+        (BASE | {"CDELT1": 0.0}, "singular"),
+        (BASE | {"CTYPE2": "FREQ"}, "Unmatched celestial axes"),
+        (BASE | {"CTYPE2": "DEC--SIN"}, "celestial|projection"),
+        (BASE | {"CTYPE1": "RA---XXX", "CTYPE2": "DEC--XXX"}, "XXX"),
+        (BASE | {"CUNIT1": "furlong", "CUNIT2": "furlong"}, "furlong|unit"),
+        (BASE | {"CRVAL2": 500.0}, "coordinate"),
+        (BASE | {"CDELT1": 10**400}, "x.fits"),
+        (BASE | {"CTYPE1": "RA---TAN\u2603"}, "x.fits"),
+    ],
+)
+def test_a_broken_wcs_is_logged_and_left_out(header, match, caplog):
+    assert locate(header, SIZE, "x.fits") == NOWHERE
+    (message,) = caplog.messages
+    assert message.startswith("'x.fits': its WCS is left out: ")
+    assert pytest.raises(AssertionError, match=match).matches(AssertionError(message))
+
+
+def test_quoted_numbers_are_taken_as_numbers():
+    """Left to itself wcslib reads 0 for CRVAL1 = '83.8', and puts the image elsewhere."""
+    quoted = {key: str(value) if key[:2] in ("CR", "CD") else value for key, value in BASE.items()}
+    assert locate(quoted, SIZE, "x.fits") == locate(BASE, SIZE, "x.fits")
+
+
+def test_lower_case_axes_are_understood():
+    assert locate(BASE | {"CTYPE1": "ra---tan", "CTYPE2": " dec--tan"}, SIZE, "x").ra == locate(BASE, SIZE, "x").ra
+
+
+def test_other_systems_keep_wcs_and_scale():
+    place = locate(BASE | {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, SIZE, "x.fits")
+    assert place.wcs is not None
+    assert np.isnan([place.ra, place.dec]).all()
+    assert place.pixel_scale_arcsec == pytest.approx(3600 * (2e-4 * 3e-4) ** 0.5)
+
+
+def test_a_centre_off_the_sky_is_nan_without_a_warning():
+    place = locate(projected("AIT") | {"CDELT1": 50.0, "CDELT2": 50.0}, SIZE, "x.fits")
+    assert np.isnan(place.ra)
+
+
+def test_distortion_tables_in_other_hdus_are_not_asked_for():
+    header = BASE | {"CPDIS1": "LOOKUP", "CPDIS2": "LOOKUP", "DP1": "EXTVER: 1.0", "D2IMDIS1": "LOOKUP"}
+    assert locate(header, SIZE, "x.fits") == locate(BASE, SIZE, "x.fits")
