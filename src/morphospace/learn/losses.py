@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +15,22 @@ from morphospace.errors import ShapeError
 __all__ = ["correlation_loss", "covariance_loss", "mean_cosine", "negative_cosine", "nt_xent", "variance_loss"]
 
 
+P = ParamSpec("P")
+
+
+def _in_float32(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    # under autocast the products below would be rounded to bf16, three digits of a cosine
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        first = args[0]
+        kind = first.device.type if isinstance(first, Tensor) else "cpu"
+        with torch.autocast(kind, enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@_in_float32
 def negative_cosine(p: Tensor, q: Tensor) -> Tensor:
     """Squared distance of two unit vectors, 2 - 2 cos(p, q).
 
@@ -32,6 +52,7 @@ def negative_cosine(p: Tensor, q: Tensor) -> Tensor:
     return 2 - 2 * F.cosine_similarity(p.float(), q.float(), dim=-1)
 
 
+@_in_float32
 def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
     """Find each row's other view among all rows of both views.
 
@@ -68,6 +89,7 @@ def nt_xent(p: Tensor, q: Tensor, *, temperature: float = 0.2) -> Tensor:
     return F.cross_entropy(logits, other)
 
 
+@_in_float32
 def variance_loss(p: Tensor, *, target: float = 1.0, eps: float = 1e-4) -> Tensor:
     """Hinge that keeps the spread of every dimension above a target.
 
@@ -93,6 +115,7 @@ def variance_loss(p: Tensor, *, target: float = 1.0, eps: float = 1e-4) -> Tenso
     return F.relu(target - spread).mean()
 
 
+@_in_float32
 def covariance_loss(p: Tensor) -> Tensor:
     """Sum of squared covariances between different dimensions, divided by their number.
 
@@ -115,6 +138,7 @@ def covariance_loss(p: Tensor) -> Tensor:
     return (cov.square().sum() - cov.diagonal().square().sum()) / p.shape[1]
 
 
+@_in_float32
 def correlation_loss(z: Tensor, *, eps: float = 1e-4) -> Tensor:
     """Sum of squared correlations between different dimensions, divided by their number.
 
@@ -140,6 +164,7 @@ def correlation_loss(z: Tensor, *, eps: float = 1e-4) -> Tensor:
     return covariance_loss(centred / (centred.std(dim=0) + eps))
 
 
+@_in_float32
 def mean_cosine(p: Tensor) -> Tensor:
     """Mean cosine between the rows of a batch; 1 when the projections have collapsed to one direction.
 
