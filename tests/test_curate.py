@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -20,17 +21,19 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sky_files import disc_image, wcs_header, write_bad, write_good, write_picture
 
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky import curate as curate_module
+from morphospace.sky import reader as reader_module
 from morphospace.sky.curate import LEFT_OUT, curate
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import Flag
 from morphospace.sky.images import read_image
+from morphospace.sky.journal import Journal
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.thumbs import decode_thumb, load_thumbs
+from sky_files import disc_image, wcs_header, write_bad, write_good, write_picture
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -134,7 +137,7 @@ def test_a_folder_with_nothing_to_read_says_so_and_makes_nothing(tmp_path):
 
 def test_nothing_kept_is_an_error_that_names_the_first_reason_and_the_report(tmp_path):
     bad = write_bad(tmp_path / "in")
-    with pytest.raises(DataError, match=r"nothing of 9 file\(s\) was kept .*report\.html"):
+    with pytest.raises(DataError, match=r"of 9 files nothing was kept .*report\.html"):
         curate(list(bad.values()), out=tmp_path / "x.cutouts")
     assert len(left_out(tmp_path / "x.cutouts")) == 9
     assert (tmp_path / "x.cutouts" / "_report" / "report.html").exists()
@@ -164,6 +167,30 @@ def test_a_file_name_that_is_no_utf8_is_curated(tmp_path):
     cuts = curate(tmp_path / "in", out=tmp_path / "x.cutouts", keep="all")
     assert "caf\\udce9" in cuts.ids
     curate(tmp_path / "in", out=tmp_path / "x.cutouts", keep="all", resume=True)
+
+
+def test_one_file_by_two_paths_is_one_row(tmp_path):
+    files = write_good(tmp_path / "in", 2)
+    twice = [files[1], files[0], tmp_path / "in" / ".." / "in" / files[1].name]
+    assert curate(twice, out=tmp_path / "x.cutouts").ids == ["good0001", "good0000"]
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_the_store_goes_on_later(tmp_path, monkeypatch):
+    write_good(tmp_path / "in", 6)
+    real = Journal.add
+
+    def full(self, entry):
+        if entry.id == "good0004":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(self, entry)
+
+    monkeypatch.setattr(Journal, "add", full)
+    with pytest.raises(StoreError, match=r"No space left on device.*go on with resume=True"):
+        curate(tmp_path / "in", out=tmp_path / "x.cutouts")
+    assert len(Cutouts.open(tmp_path / "x.cutouts")) >= 4
+    monkeypatch.setattr(Journal, "add", real)
+    again = curate(tmp_path / "in", out=tmp_path / "x.cutouts", resume=True)
+    assert again.fingerprint == curate(tmp_path / "in", out=tmp_path / "y.cutouts").fingerprint
 
 
 # -- keep ----------------------------------------------------------------------------------------------------------
@@ -375,7 +402,7 @@ def test_a_value_that_does_not_fit_is_null_and_in_the_report(tmp_path):
     fits.writeto(tmp_path / "in" / "z.fits", disc_image(99), fits.Header({"EXPTIME": "long"}))
     cuts = curate(tmp_path / "in", out=tmp_path / "x.cutouts", columns=["EXPTIME"])
     assert cuts.table(["EXPTIME"])["EXPTIME"].to_pylist()[-2:] == [32.0, None]
-    assert "EXPTIME = &#x27;long&#x27; is no double" in (cuts.path / "_report" / "report.html").read_text()
+    assert "the value of EXPTIME is no double" in (cuts.path / "_report" / "report.html").read_text()
 
 
 # -- a store that is there -----------------------------------------------------------------------------------------
@@ -402,7 +429,7 @@ def test_resume_takes_only_new_files(tmp_path, monkeypatch):
         asked.append(Path(path).name)
         return read_image(path, **options)
 
-    monkeypatch.setattr(curate_module, "read_image", counted)
+    monkeypatch.setattr(reader_module, "read_image", counted)
     cuts = curate(tmp_path / "in", out=tmp_path / "x.cutouts", resume=True)
     assert asked == ["good0010.fits", "good0011.fits"]
     assert len(cuts) == 6
@@ -481,7 +508,7 @@ def test_detected_sources_of_a_file_are_taken_up_again_as_a_whole(tmp_path):
         ({"group_radius_arcsec": -1.0}, "group_radius_arcsec must be 0 or more; got -1"),
         ({"group_radius_arcsec": float("nan")}, "group_radius_arcsec must be 0 or more; got nan"),
         ({"keep": "good"}, "keep must be all, usable, clean"),
-        ({"columns": ["Flags"]}, "column 'Flags' is in the store already"),
+        ({"columns": ["flags"]}, "every store has a column 'flags'"),
         ({"resume": True, "overwrite": True}, "give one of them"),
     ],
 )
@@ -557,9 +584,10 @@ def test_ctrl_c_leaves_a_store_that_opens_and_goes_on(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return read_image(path, **options)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(curate_module, "read_image", interrupted)
+    monkeypatch.setattr(reader_module, "read_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         curate(tmp_path / "in", out=tmp_path / "x.cutouts")
+    monkeypatch.setattr(reader_module, "read_image", read_image)
     assert Cutouts.open(tmp_path / "x.cutouts").ids == ["good0000", "good0001", "good0002"]
     assert len(curate(tmp_path / "in", out=tmp_path / "x.cutouts", resume=True)) == 5
 

@@ -19,7 +19,7 @@ ROW = Row("a", 3, 7.5, (1, 4, 5), "00ff", 10.0, -5.0, "GG Tau", None)
 
 
 def entry(path="/d/a.fits", rows=(ROW,), error=None):
-    return Entry(path, "a.fits", "a", Stamp(10, 20), error, rows, ("a note",))
+    return Entry(path, "a.fits", "a", Stamp(10, 20), error, rows, ("a remark",))
 
 
 def test_entries_are_read_back_as_they_were(tmp_path):

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from astropy.io import fits
-from sky_files import disc_image, wcs_header, write_bad, write_good
 
 from morphospace.errors import DataError
 from morphospace.sky.charts import histogram
@@ -17,6 +16,7 @@ from morphospace.sky.curate import curate
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import DEFINITIONS
 from morphospace.sky.report import REPORT
+from sky_files import disc_image, wcs_header, write_bad, write_good
 
 VOID = {"meta", "br", "img", "rect", "line"}
 
@@ -60,7 +60,7 @@ def mixed(tmp_path):
     write_good(tmp_path / "in", 4)
     write_bad(tmp_path / "in")
     shutil.copy(tmp_path / "in" / "good0001.fits", tmp_path / "in" / "twin.fits")
-    files = sorted((tmp_path / "in").glob("*")) + [tmp_path / "in" / "missing.fits"]
+    files = [*sorted((tmp_path / "in").glob("*")), tmp_path / "in" / "missing.fits"]
     return curate(files, out=tmp_path / "x.cutouts")
 
 

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from sky_files import write_good
 
 from morphospace.sky.curate import curate
 from morphospace.sky.cutouts import Cutout
@@ -19,6 +18,7 @@ from morphospace.sky.thumbs import (
     make_thumb,
     read_thumbs,
 )
+from sky_files import write_good
 
 
 def draw(image, **known):

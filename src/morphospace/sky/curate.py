@@ -21,14 +21,15 @@ from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky.cutouts import Cutouts, CutoutsWriter
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import Flag
-from morphospace.sky.images import find_files, read_image
+from morphospace.sky.images import find_files
 from morphospace.sky.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
 from morphospace.sky.keep import Keep, parse_keep
 from morphospace.sky.keywords import check_keywords, column_types, column_values
 from morphospace.sky.names import name_files, printable
 from morphospace.sky.objects import Found, objects_in
 from morphospace.sky.prune import clear_leftovers, drop_rows
-from morphospace.sky.report import REPORT, write_report
+from morphospace.sky.reader import Reader
+from morphospace.sky.report import REPORT, count_remarks, write_report
 from morphospace.sky.store_schema import COLUMNS, FORM
 from morphospace.sky.thumbs import ThumbsWriter
 from morphospace.sky.verdicts import Verdict, settle
@@ -36,6 +37,8 @@ from morphospace.sky.verdicts import Verdict, settle
 __all__ = ["LEFT_OUT", "curate"]
 
 LEFT_OUT = REPORT.with_name("left_out.parquet")  # not beside the parts: DuckDB reads all of *.parquet there
+_FILES_ASKED = 32
+_REMARKS_LOGGED = 5
 _NO_SOURCE = "no source stands out of the field"
 _LEFT_OUT_SCHEMA = pa.schema(
     [
@@ -80,7 +83,7 @@ def curate(
     detect : Detection, optional
         Find the sources of each image and cut them out. By default one image is one object.
     columns : sequence of str
-        Header keywords that become columns; the first files decide their types.
+        Header keywords that become columns; 32 files decide their types.
     keep : str
         What is kept: ``"all"``, ``"usable"`` (all but CONSTANT, DUPLICATE and blank images), ``"clean"`` (no flag), or
         flags to leave out, ``"-EDGE,-LOW_SNR"`` or ``"usable,-EDGE"``.
@@ -116,14 +119,25 @@ def curate(
     """
     job = _Job(Path(out), size, detect, tuple(columns), keep, hdu, group_radius_arcsec)
     job.check(resume=resume, overwrite=overwrite)
-    files = find_files(source)
-    past = job.past(files) if resume else {}
-    entries, verdicts = job.take_in(files, past, resume=resume, overwrite=overwrite)
-    store = job.finish(verdicts, entries, call=_call(source, job))
-    _logger.info("kept %d of %d objects from %d files.", len(store), len(verdicts), len(entries))
+    by_path: dict[str, Path] = {}  # one file may be named by two paths
+    for file in find_files(source):
+        by_path.setdefault(os.path.abspath(file), file)
+    files = list(by_path.values())
+    try:
+        past = job.past(files) if resume else {}
+        entries, verdicts = job.take_in(files, past, resume=resume, overwrite=overwrite)
+        store = job.finish(verdicts, entries, call=_call(source, job))
+    except StoreError:
+        raise
+    except OSError as error:
+        msg = f"cannot write '{out}' ({error}); make room and go on with resume=True."
+        raise StoreError(msg) from error
+    for remark, found in count_remarks(entries)[:_REMARKS_LOGGED]:
+        _logger.warning("%s: %s", f"'{found[0]}'" if len(found) == 1 else f"{len(found):,} files", remark)
     if not len(store):
         reason = next((v.reason for v in verdicts), None) or next((e.error for e in entries if e.error), _NO_SOURCE)
-        msg = f"nothing of {len(entries)} file(s) was kept (the first: {reason}); see '{job.out / REPORT}'."
+        what = f"of {len(entries):,} files nothing" if len(entries) > 1 else "nothing"
+        msg = f"{what} was kept (first reason: {reason.rstrip('.')}); see '{job.out / REPORT}'."
         raise DataError(msg)
     return store
 
@@ -186,7 +200,6 @@ class _Job:
             was, now = settings.get(differ[0]), self.settings[differ[0]]
             msg = f"'{self.out}' was made with {differ[0]}={was!r}, not {now!r}; give the same, or overwrite=True."
             raise StoreError(msg)
-        clear_leftovers(self.out)
         rows = Parts(self.out, FORM).table(["id"])["id"].to_pylist()
         done = self._done(files, entries, set(rows))
         theirs = {row.id for entry in done.values() for row in entry.rows}
@@ -211,8 +224,10 @@ class _Job:
         self, files: Sequence[Path], past: Mapping[str, Entry], *, resume: bool, overwrite: bool
     ) -> tuple[list[Entry], list[Verdict]]:
         """Read the files that are new and write their rows; then compare all rows, old and new."""
+        clear_leftovers(self.out)
         names = name_files(files, {path: entry.id for path, entry in past.items()})
-        types = self._column_types(files, past)
+        reader = Reader(self.hdu)
+        types = self._column_types(files, past, reader)
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(CutoutsWriter(self.out, columns=types, resume=resume, overwrite=overwrite))
             thumbs = stack.enter_context(ThumbsWriter(self.out, resume=bool(past)))
@@ -220,8 +235,8 @@ class _Job:
             desk = _Desk(writer, thumbs, self.kept, past.values())
             new = [file for file in files if os.path.abspath(file) not in past]
             for file in tqdm(new, desc="curate", unit="file", disable=None):
-                path = os.path.abspath(file)
-                journal.add(self._take_file(file, path, names[path], types, desk))
+                name = names[os.path.abspath(file)]
+                journal.add(self._take_file(file, name, reader, types, desk))
             entries = list(journal.entries.values())
             verdicts = settle(entries, self.kept, self.group_radius_arcsec)
             of = {verdict.row.id: verdict for verdict in verdicts}
@@ -229,30 +244,37 @@ class _Job:
             writer.replace({"flags": [int(of[i].flags) for i in ids], "group": [of[i].group for i in ids]})
         return entries, verdicts
 
-    def _column_types(self, files: Sequence[Path], past: Mapping[str, Entry]) -> dict[str, pa.DataType]:
+    def _column_types(self, files: Sequence[Path], past: Mapping[str, Entry], reader: Reader) -> dict[str, pa.DataType]:
         if past:
             schema = Parts(self.out, FORM).schema
             return {name: schema.field(name).type for name in schema.names if name not in COLUMNS.names}
-        return column_types(self.columns, files, hdu=self.hdu)
+        # by name, so that the types do not depend on the order of the files
+        asked = reader.peek(sorted(files), _FILES_ASKED) if self.columns else []
+        return column_types(self.columns, (image.header for image in asked))
 
-    def _take_file(self, file: Path, path: str, name: str, types: Mapping[str, pa.DataType], desk: _Desk) -> Entry:
-        stamp = Stamp.of(file)
-        error: str | None = None
-        notes: tuple[str, ...] = ()
+    def _take_file(self, file: Path, name: str, reader: Reader, types: Mapping[str, pa.DataType], desk: _Desk) -> Entry:
+        stamp = Stamp.of(file)  # before reading: a change meanwhile is then seen the next time
+        reading = reader.take(file)
+        error, remarks = reading.error, reading.remarks
         rows: list[Row] = []
-        try:
-            image = read_image(file, hdu=self.hdu)
-            values, notes = column_values(types, image.header, image.source)
-            found = objects_in(image, name, size=self.size, detect=self.detect, columns=values)
-        except DataError as refused:
-            error = printable(str(refused))
-        else:
+        if reading.image is not None:
+            values, misfits = column_values(types, reading.image.header)
+            remarks += misfits
+            found = objects_in(reading.image, name, size=self.size, detect=self.detect, columns=values)
             for item in _measured(found, file):
                 if isinstance(item, str):
                     error = item
                 else:
                     rows.append(desk.take(item))
-        return Entry(path, printable(str(file)), name, stamp, error, tuple(rows), notes)
+        return Entry(
+            path=os.path.abspath(file),
+            source=printable(str(file)),
+            id=name,
+            stamp=stamp,
+            error=None if error is None else printable(error),
+            rows=tuple(rows),
+            remarks=tuple(map(printable, remarks)),
+        )
 
     def finish(self, verdicts: Sequence[Verdict], entries: Sequence[Entry], *, call: str) -> Cutouts:
         """Take out what other rows make superfluous, list it, and write the report."""
@@ -313,11 +335,11 @@ def _measured(found: Iterator[Found], file: Path) -> Iterator[Found | str]:
     try:
         yield from found
     except DataError as refused:
-        yield printable(str(refused))
+        yield str(refused)
     except Exception as fault:
         _logger.exception("'%s' could not be measured", file)
         what = f"was read but could not be measured ({type(fault).__name__}: {fault})"
-        yield f"'{printable(str(file))}' {what}; please report this."
+        yield f"'{file}' {what}; please report this."
 
 
 def _left_out(verdicts: Sequence[Verdict], entries: Sequence[Entry]) -> pa.Table:

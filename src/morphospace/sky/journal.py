@@ -53,7 +53,8 @@ class Stamp:
 class Entry:
     """One file: its rows, or why it gave none.
 
-    ``path`` is absolute and is the key; ``source`` is the path as it was given.
+    ``path`` is absolute and is the key; ``source`` is the path as it was given. ``remarks`` is what is odd about a file
+    and does not keep it from being read.
     """
 
     path: str
@@ -62,7 +63,7 @@ class Entry:
     stamp: Stamp
     error: str | None
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Journal:
@@ -145,4 +146,4 @@ def _entry(told: Mapping[str, Any]) -> Entry:
     for row in told["rows"]:
         floats = {name: math.nan if row[name] is None else row[name] for name in ("snr", "ra", "dec")}
         rows.append(Row(**{**row, **floats, "shape": tuple(row["shape"])}))
-    return Entry(**{**told, "stamp": Stamp(**told["stamp"]), "rows": tuple(rows), "notes": tuple(told["notes"])})
+    return Entry(**{**told, "stamp": Stamp(**told["stamp"]), "rows": tuple(rows), "remarks": tuple(told["remarks"])})

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from morphospace.errors import ConfigError, DataError
-from morphospace.sky.images import read_image
+from morphospace.errors import ConfigError
 from morphospace.sky.store_schema import COLUMNS
 
-__all__ = ["column_types", "column_values"]
-
-_FILES_ASKED = 32
-_logger = logging.getLogger(__name__)
+__all__ = ["check_keywords", "column_types", "column_values"]
 
 
 def check_keywords(keywords: Sequence[str]) -> None:
@@ -25,53 +19,44 @@ def check_keywords(keywords: Sequence[str]) -> None:
     Raises
     ------
     ConfigError
-        If one is named twice, or every store has a column of that name; case does not count, as it does not in SQL.
+        If one is named twice, whatever its case, or is the name of a column that every store has.
     """
-    taken = {name.lower(): name for name in COLUMNS.names}
-    for keyword in keywords:
-        if keyword.lower() in taken:
-            msg = f"column '{keyword}' is in the store already, as '{taken[keyword.lower()]}'; leave it out of columns."
+    for place, keyword in enumerate(keywords):
+        if keyword in COLUMNS.names:
+            msg = f"every store has a column '{keyword}'; leave it out of columns or write the keyword in capitals."
             raise ConfigError(msg)
-        taken[keyword.lower()] = keyword
+        if keyword.lower() in (other.lower() for other in keywords[:place]):
+            msg = f"columns names '{keyword}' twice; name each keyword once."
+            raise ConfigError(msg)
 
 
-def column_types(keywords: Sequence[str], files: Sequence[Path], *, hdu: str | int | None) -> dict[str, pa.DataType]:
-    """Choose a type for each keyword from the first files, in the order of their names.
+def column_types(keywords: Sequence[str], headers: Iterable[Mapping[str, Any]]) -> dict[str, pa.DataType]:
+    """Choose a type for each keyword from some headers.
 
     Parameters
     ----------
     keywords : sequence of str
         Header keywords.
-    files : sequence of Path
-        The input; 32 files that can be read are asked.
-    hdu : str, int or None
-        As for `read_image`.
+    headers : iterable of mapping
+        Values by keyword.
 
     Returns
     -------
     dict
         bool, int64, float64 or string by keyword; whole numbers among others become float64, mixtures with text and
-        keywords that no file has become string.
+        keywords that no header has become string.
     """
     kinds: dict[str, set[type]] = {keyword: set() for keyword in keywords}
-    asked = 0
-    for file in sorted(files) if keywords else ():
-        try:
-            header = read_image(file, hdu=hdu).header
-        except DataError:
-            continue
+    for header in headers:
         for keyword, found in kinds.items():
             value = _look_up(header, keyword)
             if value is not None:
                 found.add(type(value))
-        asked += 1
-        if asked == _FILES_ASKED:
-            break
     return {keyword: _type_for(found) for keyword, found in kinds.items()}
 
 
 def column_values(
-    types: Mapping[str, pa.DataType], header: Mapping[str, Any], source: str
+    types: Mapping[str, pa.DataType], header: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Look up the values of one header.
 
@@ -80,7 +65,7 @@ def column_values(
     values : dict
         By keyword; None where the header lacks it or its value does not fit the type.
     misfits : tuple of str
-        A sentence for each value that did not fit; they are logged, too.
+        A sentence for each keyword whose value did not fit.
     """
     values: dict[str, Any] = {}
     misfits = []
@@ -88,8 +73,7 @@ def column_values(
         value = _look_up(header, keyword)
         values[keyword] = _converted(value, kind)
         if value is not None and values[keyword] is None:
-            misfits.append(f"{keyword} = {value!r} is no {kind}, the type that the first files gave this column")
-            _logger.warning("'%s': %s; the row has null.", source, misfits[-1])
+            misfits.append(f"the value of {keyword} is no {kind}, as those of the first files are; the row has null")
     return values, tuple(misfits)
 
 

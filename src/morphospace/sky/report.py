@@ -20,7 +20,7 @@ from morphospace.sky.quality import PEAK_SIGMA
 from morphospace.sky.thumbs import read_thumbs
 from morphospace.sky.verdicts import Verdict
 
-__all__ = ["REPORT", "write_report"]
+__all__ = ["REPORT", "count_remarks", "write_report"]
 
 #: In the store. The folder begins with an underscore, so that pandas and others take no page for a table.
 REPORT = Path("_report") / "report.html"
@@ -60,7 +60,7 @@ def write_report(store: Cutouts, verdicts: Sequence[Verdict], entries: Sequence[
         _flags(store.path, verdicts, entries),
         _left_out(verdicts, entries),
         _unreadable(entries),
-        _notes(entries),
+        _remarks(entries),
         _section("The call", f"<pre>{escape(call)}</pre>"),
         _foot(store),
     ]
@@ -219,9 +219,21 @@ def _unreadable(entries: Sequence[Entry]) -> str:
     return _section("Unreadable files", _table(("File", "Why"), rows))
 
 
-def _notes(entries: Sequence[Entry]) -> str:
-    rows = [(entry.source, note) for entry in entries for note in entry.notes]
-    return _section("Header values left empty", _table(("File", "Why"), rows)) if rows else ""
+def count_remarks(entries: Iterable[Entry]) -> list[tuple[str, list[str]]]:
+    """Gather the files of each remark, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        for remark in entry.remarks:
+            found.setdefault(remark, []).append(entry.source)
+    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+
+
+def _remarks(entries: Sequence[Entry]) -> str:
+    found = count_remarks(entries)
+    if not found:
+        return ""
+    rows = [(remark, f"{len(files):,}", files[0]) for remark, files in found]
+    return _section("Remarks on files that were read", _table(("Remark", "Files", "The first"), rows))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str | None]]) -> str:
