@@ -61,6 +61,21 @@ def test_brighter_stays_brighter(kind, x):
     assert (np.diff(Stretch(kind)(image).reshape(-1)) >= 0).all()
 
 
+@pytest.mark.parametrize("vectorised", [True, False])
+def test_asinh_of_a_tensor_is_one_curve_whichever_library_computes_it(vectorised, monkeypatch):
+    monkeypatch.setattr("morphospace.sky.stretch._VECTORISED", vectorised)
+    x = torch.cat([torch.linspace(-50, 50, 2001), torch.tensor([1e-30, -1e30, torch.nan])])
+    kept = x.clone()
+    out = Stretch("asinh", a=0.3)(x)
+    torch.testing.assert_close(out, torch.asinh(x.double() / 0.3).float(), rtol=1e-6, atol=0, equal_nan=True)
+    torch.testing.assert_close(x, kept, rtol=0, atol=0, equal_nan=True)
+    half = x[:2001].bfloat16()
+    torch.testing.assert_close(Stretch("asinh")(half), torch.asinh(half))
+    x = torch.tensor([[0.5]], requires_grad=True)
+    Stretch("asinh")(x).sum().backward()
+    assert float(x.grad) == pytest.approx(1 / math.sqrt(1.25))
+
+
 @pytest.mark.parametrize("kind", CURVES)
 def test_curves_are_odd(kind):
     x = np.linspace(-5, 5, 101)[None]

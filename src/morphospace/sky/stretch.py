@@ -21,6 +21,19 @@ _ZSCALE_SAMPLE = 1000  # what ZScaleInterval looks at
 _ZSCALE_PIXELS = 16  # with fewer there is no line to fit through
 
 
+def _is_vectorised(name: str) -> bool:
+    """Whether numpy computes a function of float32 by vector instructions of this processor."""
+    try:
+        from_numpy = np.lib.introspect.opt_func_info(func_name=f"^{name}$", signature="float32")
+    except AttributeError:  # numpy 1
+        return False
+    return any("baseline" not in kind["current"] for kinds in from_numpy.values() for kind in kinds.values())
+
+
+# then a tenth of the time of torch's, which goes pixel by pixel: else a fifth of an embedding by a small network
+_VECTORISED = _is_vectorised("arcsinh")
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A monotonic curve from flux to the network's input.
@@ -103,7 +116,7 @@ class Stretch:
     def _stretched(self, v: Any, valid: object) -> Any:  # noqa: ANN401
         xp = _namespace(v)
         if self.kind == "asinh":
-            return _typed(v, xp.arcsinh(v / self.a))
+            return _typed(v, _arcsinh(v / self.a))
         if self.kind == "log":
             return _typed(v, xp.sign(v) * xp.log1p(abs(v) / self.a))
         if self.kind == "sqrt":
@@ -157,6 +170,21 @@ def _namespace(x: object) -> Any:  # noqa: ANN401
     # torch is used only where it has been imported already, so that this room does not depend on it
     torch = sys.modules.get("torch")
     return torch if torch is not None and isinstance(x, torch.Tensor) else np
+
+
+def _arcsinh(v: Any) -> Any:  # noqa: ANN401
+    xp = _namespace(v)
+    if (
+        xp is np
+        or not _VECTORISED
+        or v.requires_grad
+        or v.device.type != "cpu"
+        or v.dtype not in (xp.float32, xp.float64)
+    ):
+        return xp.arcsinh(v)
+    array = v.numpy()  # the same memory
+    np.arcsinh(array, out=array)
+    return v
 
 
 def _numpy(x: Any) -> NDArray[Any]:  # noqa: ANN401
