@@ -210,42 +210,49 @@ def _stretched(flux: Tensor, mask: Tensor | None, stretch: Stretch) -> Tensor:
 
 
 def _centred(x: Tensor, batch: Collated, side: int) -> Tensor:
-    # images of one size and scale at a time: what becomes of an image then does not depend on its neighbours
-    kinds = torch.cat((batch.shape.double(), batch.factor[:, None].double()), dim=1).cpu()
-    kinds, which = torch.unique(kinds, dim=0, return_inverse=True)
-    if len(kinds) == 1:
-        h, w, factor = kinds[0].tolist()
-        return _resample_alike(x[..., : int(h), : int(w)], factor, side)
-    out = x.new_empty(*x.shape[:2], side, side)
-    for i, (h, w, factor) in enumerate(kinds.tolist()):
-        rows = (which == i).nonzero()[:, 0].to(x.device)
-        out[rows] = _resample_alike(x[rows][..., : int(h), : int(w)], factor, side)
-    return out
-
-
-def _resample_alike(x: Tensor, factor: float, side: int) -> Tensor:
-    # crop and pad where no pixel needs to move; else the same sampling as a grid's, axis by axis
-    h, w = x.shape[-2:]
-    if factor == 1.0 and (h - side) % 2 == 0 and (w - side) % 2 == 0:
+    shape, factor = batch.shape.cpu(), batch.factor.cpu().double()
+    first = shape[0]
+    if bool((shape == first).all()) and bool((factor == 1).all()) and bool(((first - side) % 2 == 0).all()):
+        # no pixel needs to move
+        h, w = first.tolist()
         top, left = (side - h) // 2, (side - w) // 2
-        return F.pad(x, (left, left, top, top))
-    u = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
-    rows, row_weight = _linear_taps(u * factor, h, x)
-    cols, col_weight = _linear_taps(u * factor, w, x)
-    x = x[..., rows[0], :] * row_weight[0][:, None] + x[..., rows[1], :] * row_weight[1][:, None]
-    return x[..., cols[0]] * col_weight[0] + x[..., cols[1]] * col_weight[1]
+        return F.pad(x[..., :h, :w], (left, left, top, top))
+    return _resample(x, shape, factor, side)
 
 
-def _linear_taps(offset: Tensor, n: int, like: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _resample(x: Tensor, shape: Tensor, factor: Tensor, side: int) -> Tensor:
+    # the same sampling as a grid's, axis by axis and pixel by pixel: what becomes of an image does not depend on its
+    # neighbours in the batch, and turned images give turned views
+    n, planes, h, w = x.shape
+    offset = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * factor[:, None]  # (B, S)
+    rows = x.reshape(n * planes * h, w)
+    first = torch.arange(n * planes, device=x.device).reshape(n, planes, 1) * h
+    taps = _linear_taps(offset, shape[:, :1], x)
+    parts = [
+        rows.index_select(0, (first + index[:, None]).flatten())
+        .reshape(n, planes, side, w)
+        .mul_(weight[:, None, :, None])
+        for index, weight in taps
+    ]
+    x = parts[0].add_(parts[1])  # (B, P, S, W)
+    taps = _linear_taps(offset, shape[:, 1:], x)
+    parts = [
+        x.gather(3, index[:, None, None].expand(n, planes, side, side)).mul_(weight[:, None, None])
+        for index, weight in taps
+    ]
+    return parts[0].add_(parts[1])  # (B, P, S, S)
+
+
+def _linear_taps(offset: Tensor, n: Tensor, like: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Find the two pixels beside each place, counted from the centre of axes of n pixels, and their weights, (B, S) each."""
     position = offset + (n - 1) / 2
     low = position.floor()
     high_weight = position - low
-    taps, weights = [], []
+    taps = []
     for index, weight in ((low, 1 - high_weight), (low + 1, high_weight)):
         inside = (index >= 0) & (index <= n - 1)
-        taps.append(index.clamp(0, n - 1).long().to(like.device))
-        weights.append((weight * inside).to(like))
-    return (taps[0], taps[1]), (weights[0], weights[1])
+        taps.append((index.clamp_min(0).minimum(n - 1).long().to(like.device), (weight * inside).to(like)))
+    return taps
 
 
 def _random_affine(factor: Tensor, views: Views, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
