@@ -33,6 +33,15 @@ def projected(code):
     return BASE | {"CTYPE1": f"RA---{code}", "CTYPE2": f"DEC--{code}"}
 
 
+# Plate solution of a Digitized Sky Survey cut-out, rounded.
+PLATE = {
+    **{"CNPIX1": 12237, "CNPIX2": 19965, "XPIXELSZ": 15.0295, "YPIXELSZ": 15.0, "PPO3": 177500.0, "PPO6": 177500.0},
+    **{"PLTRAH": 5, "PLTRAM": 42, "PLTRAS": 23.86, "PLTDECSN": "-", "PLTDECD": 4, "PLTDECM": 56, "PLTDECS": 47.9},
+    **{"AMDX1": 67.155, "AMDX2": 0.0431, "AMDX3": -292.44, "AMDX4": -2.7e-5, "AMDX8": 2.2e-6, "AMDX13": 0.0},
+    **{"AMDY1": 67.159, "AMDY2": -0.0471, "AMDY3": 316.0, "AMDY4": 2.9e-5, "AMDY9": -2.3e-8, "AMDY13": 0.0},
+}
+
+
 def without(*keys):
     return {key: value for key, value in BASE.items() if key not in keys}
 
@@ -75,6 +84,7 @@ CASES = {
     "two more axes": BASE
     | {"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CDELT3": 1e6, "CRPIX3": 1.0, "WCSAXES": 4}
     | {"CTYPE4": "STOKES", "CRVAL4": 1.0, "CDELT4": 1.0, "CRPIX4": 1.0, "RESTFRQ": 1.4e9},
+    "plate solution": BASE | PLATE,
     "integers": BASE | {"CRVAL1": 83, "CRPIX1": 31},
     "over the pole": BASE | {"CRVAL2": 89.9999},
     "across zero": BASE | {"CRVAL1": 0.0001},
@@ -190,6 +200,11 @@ def test_a_broken_wcs_is_logged_and_left_out(header, match, caplog):
     (message,) = caplog.messages
     assert message.startswith("'x.fits': its WCS is left out: ")
     assert pytest.raises(AssertionError, match=match).matches(AssertionError(message))
+
+
+def test_half_a_plate_solution_is_not_taken():
+    half = {key: value for key, value in PLATE.items() if key != "CNPIX1"}
+    assert locate(BASE | half, SIZE, "x.fits") == locate(BASE, SIZE, "x.fits")
 
 
 def test_quoted_numbers_are_taken_as_numbers():

@@ -31,12 +31,18 @@ __all__ = ["NOWHERE", "Place", "locate"]
 
 _logger = logging.getLogger(__name__)
 
-# The cards of axes 1 and 2 that wcslib reads for an image, old spellings and the SIP polynomials included.
+# The cards of axes 1 and 2 that wcslib and astropy read for an image, old spellings and polynomials included.
 _NAMES = re.compile(r"(?:CTYPE|CUNIT)[12]|RADESYS|RADECSYS")
 _NUMBERS = re.compile(
     r"(?:CRVAL|CRPIX|CDELT|CROTA)[12]|(?:PC|CD)[12]_[12]|PC00[12]00[12]|PV[12]_\d+|LONPOLE|LATPOLE|EQUINOX|EPOCH"
 )
 _SIP = re.compile(r"(?:A|B|AP|BP)_(?:ORDER|\d+_\d+)")
+# Plate solution of the Digitized Sky Survey, which wcslib prefers to the cards above; half of one gives nonsense.
+_PLATE = re.compile(r"CNPIX[12]|[XY]PIXELSZ|PPO\d|PLTRA[HMS]|PLTDEC(?:[DMS]|SN)|AMD[XY]\d+")
+_PLATE_NEEDED = frozenset(
+    "CNPIX1 CNPIX2 XPIXELSZ YPIXELSZ PPO3 PPO6 PLTRAH PLTRAM PLTRAS PLTDECSN PLTDECD PLTDECM PLTDECS".split()
+    + [f"AMD{axis}{i}" for axis in "XY" for i in (1, 2, 3)]
+)
 _NEEDED = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
 _SCALES = (("CDELT1", "CDELT2"), ("CD1_1", "CD2_2"), ("CD1_2", "CD2_1"))
 
@@ -105,9 +111,14 @@ def _place(cards: str, size: tuple[int, int]) -> Place:
 
 def _wcs_cards(header: Mapping[str, Any]) -> str:
     """Write the WCS cards of the first two axes again, in standard form."""
-    # As astropy does, which prints lines about it: SIP counts without the suffix too, but not beside TPV.
-    is_tpv = str(header["CTYPE1"]).strip().upper().endswith("-TPV")
-    suffix = "-SIP" if "A_ORDER" in header and not is_tpv else ""
+    kinds = [_NUMBERS]
+    suffix = ""
+    if "A_ORDER" in header and not str(header["CTYPE1"]).strip().upper().endswith("-TPV"):
+        # So astropy does, too, but it prints a line where SIP comes without its suffix or beside TPV.
+        kinds.append(_SIP)
+        suffix = "-SIP"
+    if header.keys() >= _PLATE_NEEDED:
+        kinds.append(_PLATE)
     cards = []
     for key, value in header.items():
         if _NAMES.fullmatch(key):
@@ -115,8 +126,8 @@ def _wcs_cards(header: Mapping[str, Any]) -> str:
             if key[:5] == "CTYPE":
                 text = text.upper().removesuffix(suffix) + suffix
             cards.append(format_card(key, text))
-        elif _NUMBERS.fullmatch(key) or (_SIP.fullmatch(key) and not is_tpv):
-            cards.append(format_card(key, _number(key, value)))
+        elif any(kind.fullmatch(key) for kind in kinds):
+            cards.append(format_card(key, str(value) if key == "PLTDECSN" else _number(key, value)))
     return "".join(cards)
 
 
@@ -137,6 +148,8 @@ def _number(key: str, value: object) -> int | float:
 def _check_complete(cards: str) -> None:
     """Refuse a WCS without its reference or scale, for which the standard's defaults (0, 1 degree) mislead."""
     keys = {cards[i : i + 8].rstrip() for i in range(0, len(cards), 80)}
+    if "AMDX1" in keys:
+        return
     missing = [key for key in _NEEDED if key not in keys]
     if not any(keys.issuperset(pair) for pair in _SCALES):
         missing.append("CDELT1 and CDELT2")
