@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from morphospace.cli import VERBS, program
-from morphospace.cli.options import JOINT
+from morphospace.cli.options import table_of
 
 PAGE = Path(__file__).parent / "cli.md"
 HEAD = """\
@@ -62,9 +62,8 @@ def tables(command: click.Command, context: click.Context) -> dict[str, list[tup
     for param in command.get_params(context):
         record = param.get_help_record(context)
         if record is not None and isinstance(param, click.Option):
-            *names, _ = (param.name or "").split(JOINT)
-            title = f"[{'.'.join(names)}]" if names else ""
-            found.setdefault(title, []).append((record[0], " ".join(record[1].split())))
+            table = table_of(param)
+            found.setdefault(f"[{table}]" if table else "", []).append((record[0], " ".join(record[1].split())))
     return found
 
 

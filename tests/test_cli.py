@@ -201,6 +201,20 @@ def test_doctor_gives_a_verdict(folder: Path, say: Any) -> None:
     assert text.out.startswith(said.json["verdict"])
 
 
+def test_views_draws_files_and_stores(folder: Path, tmp_path: Path, say: Any) -> None:
+    files = sorted((folder / "fits").glob("sim*.fits"))[:2]
+    out = tmp_path / "views.png"
+    said = say("views", *files, "--out", out, "--size", 16, "--n-views", 2, "--set", "views.rotate=false", "--json")
+    assert said.status == 0, said.err
+    assert said.json == {"views": str(out)}
+    assert out.read_bytes().startswith(b"\x89PNG")
+    refused = say("views", folder / "a.cutouts", "--out", out)
+    assert refused.status == 1
+    assert "is there already" in refused.err
+    assert say("views", folder / "a.cutouts", "--out", out, "--overwrite", "--views", "clouds").status == 0
+    assert "did you mean 'views.zoom'?" in say("views", *files, "--out", tmp_path / "x.png", "--set", "views.zom=1").err
+
+
 # one config for all
 
 
@@ -386,6 +400,7 @@ def test_bad_usage_is_status_2(say: Any, words: list[str], sentence: str) -> Non
         ["search", "absent.emb", "M51"],
         ["export", "absent.emb", "x.csv"],
         ["doctor", "absent"],
+        ["views", "absent.fits"],
         ["run", "absent.toml"],
         ["run", "broken.toml"],
     ],

@@ -216,7 +216,7 @@ def make_command(**settings: Any) -> tuple[Verb, list[dict[str, Any]]]:
 
     @verb("morphospace.library:work", examples=["morphospace work x"])
     @click.argument("source")
-    @options_from("morphospace.library:work", "work", **{"skip": ("source",), **settings})
+    @options_from("morphospace.library:work", "curate", **{"skip": ("source",), **settings})
     def command(config: dict[str, Any], source: str) -> None:
         calls.append({"source": source, "json": state().json, **config})
 
@@ -237,7 +237,7 @@ def refused(words: list[str], **settings: Any) -> str:
 
 
 def test_only_options_given_reach_the_config() -> None:
-    assert call(["fits", "--out", "x"]) == {"source": "fits", "json": False, "work": {"out": "x"}}
+    assert call(["fits", "--out", "x"]) == {"source": "fits", "json": False, "curate": {"out": "x"}}
     assert call(["fits", "--json"], required=False) == {"source": "fits", "json": True}
 
 
@@ -266,13 +266,13 @@ def test_only_options_given_reach_the_config() -> None:
     ],
 )
 def test_options_become_keys(words: list[str], expected: dict[str, Any]) -> None:
-    assert call(["x", "--out", "y", *words])["work"] == {"out": "y", **expected}
+    assert call(["x", "--out", "y", *words])["curate"] == {"out": "y", **expected}
 
 
 def test_flattened_and_renamed_options() -> None:
     settings = {"skip": ("source", "detect"), "flatten": ("loop",), "rename": {"out": "target"}}
     got = call(["x", "--target", "y", "--snr", "3", "--curve", "log", "-a", "1"], **settings)
-    assert got["work"] == {"out": "y", "loop": {"snr": 3.0, "curve": {"kind": "log"}, "a": 1.0}}
+    assert got["curate"] == {"out": "y", "loop": {"snr": 3.0, "curve": {"kind": "log"}, "a": 1.0}}
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ def test_help_shows_words_defaults_tables_and_examples() -> None:
         "--out PATH Where to. [required]",
         "--sharp / --no-sharp [default: sharp]",
         "--metric [cosine|euclidean] Of distance. [default: cosine]",
-        "Options of [work]:",
-        "Options of [work.detect.curve]:",
+        "Options of [curate]:",
+        "Options of [curate.detect.curve]:",
         "Examples: morphospace work x",
     ):
         assert words in text

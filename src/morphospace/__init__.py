@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.demo import demo
     from morphospace.learn.doctor import doctor
     from morphospace.learn.encoders import encoder
+    from morphospace.learn.gallery import plot_views
     from morphospace.learn.health import Health
     from morphospace.learn.methods import BYOL, Batch, Loss, Method, SimCLR, VICReg
     from morphospace.learn.prepare import Preparation
@@ -64,6 +65,7 @@ _PUBLIC = {
     "export": "morphospace.space.export",
     "plot_hits": "morphospace.space.figures",
     "plot_map": "morphospace.space.figures",
+    "plot_views": "morphospace.learn.gallery",
     "project": "morphospace.space.project",
     "save_figure": "morphospace.space.figures",
     "search": "morphospace.space.search",
@@ -105,6 +107,7 @@ __all__ = [
     "export",
     "plot_hits",
     "plot_map",
+    "plot_views",
     "project",
     "save_figure",
     "search",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,17 +12,18 @@ from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
 from morphospace.cli.pipeline import Pipeline, check, config_of_run, merged
 from morphospace.config import apply_overrides, call_from, load_toml
-from morphospace.errors import ConfigError
+from morphospace.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from morphospace.runs import Run
 
-__all__ = ["describe_run", "doctor_command", "train_command"]
+__all__ = ["describe_run", "doctor_command", "train_command", "views_command"]
 
 _TRAIN = "morphospace.learn.train:train"
 _ENCODER = "morphospace.learn.encoders:encoder"
 _VIEWS = "morphospace.learn.views:views"
 _DOCTOR = "morphospace.learn.doctor:doctor"
+_PLOT = "morphospace.learn.gallery:plot_views"
 _PRESET = (
     "Preset: radio, optical, clouds or oriented (no turns, no flips). By default radio for one band, else optical."
 )
@@ -96,6 +99,56 @@ def describe_run(run: Run) -> tuple[dict[str, Any], str]:
 
 
 @verb(
+    _PLOT,
+    examples=[
+        "morphospace views galaxy.fits --views optical --out views.png",
+        "morphospace views disks.cutouts --views radio --clip-sigma 5 --set views.zoom=[0.5,2]",
+    ],
+)
+@click.argument("images", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--out", default="views.png", show_default=True, type=click.Path(), help="Picture to write: .png, .pdf, .svg."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any key of [views] in a config: views.zoom=[1,2]"
+)
+@click.option("--views", "views__preset", help=_PRESET)
+@options_from(_VIEWS, "views", skip=("preset",))
+@options_from(_PLOT, "plot", skip=("images", "views"))
+def views_command(
+    config: dict[str, Any], images: tuple[str, ...], out: str, overwrite: bool, overrides: tuple[str, ...]
+) -> None:
+    """Draw what a network would see."""
+    from morphospace.learn.gallery import plot_views
+    from morphospace.space.figures import save_figure
+
+    if Path(out).exists() and not overwrite:
+        msg = f"'{out}' is there already; choose another name with --out, or give --overwrite."
+        raise StoreError(msg)
+    pipeline = Pipeline(apply_overrides(config, overrides), SOURCE)
+    check({name: table for name, table in pipeline.config.items() if name != "plot"}, SOURCE)
+    source, bands = _images(images)
+    target = partial(plot_views, source, pipeline.views("radio" if bands == 1 else "optical"))
+    save_figure(call_from(pipeline.table("plot"), target, "plot", source=SOURCE), out)
+    emit({"views": out}, f"drawn into '{out}'", as_json=state().json)
+
+
+def _images(paths: tuple[str, ...]) -> tuple[Any, int]:
+    """Return a store or a list of files, and the number of bands."""
+    from morphospace._manifest import MANIFEST
+    from morphospace.learn.data import first_shape
+    from morphospace.sky.cutouts import Cutouts
+    from morphospace.sky.images import find_files, read_image
+
+    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).is_file():
+        cuts = Cutouts.open(paths[0])
+        return cuts, first_shape(cuts)[0] if len(cuts) else 1
+    source = paths[0] if len(paths) == 1 else list(paths)
+    return source, len(read_image(find_files(source)[0]).data)
+
+
+@verb(
     _DOCTOR,
     examples=[
         "morphospace doctor runs/byol",
@@ -107,8 +160,6 @@ def describe_run(run: Run) -> tuple[dict[str, Any], str]:
 @options_from(_DOCTOR, "doctor", skip=("run", "data", "encoder"))
 def doctor_command(config: dict[str, Any], run: str, cutouts: str | None) -> None:
     """Judge a run."""
-    from functools import partial
-
     from morphospace.learn.doctor import doctor
     from morphospace.sky.cutouts import Cutouts
 

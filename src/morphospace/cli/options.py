@@ -10,10 +10,11 @@ import click
 from click.core import ParameterSource
 
 from morphospace.cli.output import messages_on_stderr
+from morphospace.cli.pipeline import TABLES
 from morphospace.cli.signatures import REQUIRED, Kind, Parameter, signature_of
 from morphospace.config import NONE, parse_value
 
-__all__ = ["SOURCE", "State", "Verb", "options_from", "state", "verb"]
+__all__ = ["SOURCE", "State", "Verb", "options_from", "state", "table_of", "verb"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,12 +59,17 @@ class Verb(click.Command):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option):
-                *tables, _ = (param.name or "").split(JOINT)
-                title = f"Options of [{'.'.join(tables)}]" if tables else "Options"
-                sections.setdefault(title, []).append(record)
+                table = table_of(param)
+                sections.setdefault(f"Options of [{table}]" if table else "Options", []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def table_of(param: click.Parameter) -> str:
+    """Return the table of a config file in which the option is a key; empty where there is none."""
+    *tables, _ = (param.name or "").split(JOINT)
+    return ".".join(tables) if tables and tables[0] in TABLES else ""
 
 
 def _put(config: dict[str, Any], names: Sequence[str], value: Any) -> None:  # noqa: ANN401

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["REQUIRED", "Kind", "Parameter", "Signature", "signature_of"]
+__all__ = ["REQUIRED", "Kind", "Parameter", "Signature", "definition", "signature_of"]
 
 ROOT = Path(__file__).parents[2]
 #: Default of a parameter that has none.
@@ -89,16 +90,38 @@ def signature_of(where: str) -> Signature:
     LookupError
         If the module or the name does not exist.
     """
-    module, name = _home(*where.split(":"))
-    node = _definition(module, name)
-    if isinstance(node, ast.FunctionDef):
-        summary, text, words = _parse_docstring(ast.get_docstring(node) or "")
-        return Signature(summary, text, _parameters(module, node, words))
+    module, node = definition(where)
+    summary, text, words = _parse_docstring(ast.get_docstring(node) or "")
     if isinstance(node, ast.ClassDef):
-        summary, text, words = _parse_docstring(ast.get_docstring(node) or "")
         return Signature(summary, text, _class_parameters(module, node, words))
-    msg = f"no function or class {name!r} in {module}"
-    raise LookupError(msg)
+    return Signature(summary, text, _parameters(module, node, words))
+
+
+def definition(where: str) -> tuple[str, ast.FunctionDef | ast.ClassDef]:
+    """Find where a function or class is defined, following imports within morphospace.
+
+    Parameters
+    ----------
+    where : str
+        Module and name: ``"morphospace.learn.methods:BYOL"``.
+
+    Returns
+    -------
+    str
+        The module that defines it.
+    FunctionDef or ClassDef
+
+    Raises
+    ------
+    LookupError
+        If the module or the name does not exist.
+    """
+    module, name = _home(*where.split(":"))
+    node = _names(module).get(name)
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+        msg = f"no function or class {name!r} in {module}"
+        raise LookupError(msg)
+    return module, node
 
 
 @cache
@@ -131,11 +154,6 @@ def _home(module: str, name: str) -> tuple[str, str]:
     return module, name
 
 
-def _definition(module: str, name: str) -> ast.stmt | None:
-    module, name = _home(module, name)
-    return _names(module).get(name)
-
-
 def _parameters(module: str, node: ast.FunctionDef, words: Words, *, method: bool = False) -> tuple[Parameter, ...]:
     positional = [*node.args.posonlyargs, *node.args.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
@@ -153,10 +171,10 @@ def _told(module: str, name: str, words: Words) -> tuple[str, tuple[str, ...]]:
     "See `Other`" are those on the parameter of the same name there.
     """
     kind, text = words.get(name, ("", ""))
-    other = re.match(r"See `(\w+)`", text)
-    node = _definition(module, other[1]) if other else None
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        kind, text = _parse_docstring(ast.get_docstring(node) or "")[2].get(name, (kind, text))
+    if other := re.match(r"See `(\w+)`", text):
+        with suppress(LookupError):
+            docstring = ast.get_docstring(definition(f"{module}:{other[1]}")[1]) or ""
+            kind, text = _parse_docstring(docstring)[2].get(name, (kind, text))
     listed = re.match(r"\{(.*?)\}", kind)
     return _plain(text), tuple(re.findall(r'"([^"]+)"', listed[1])) if listed else ()
 
