@@ -107,3 +107,8 @@ def test_shift_header_keeps_every_pixel_at_its_place_on_the_sky(x, y):
 
 def test_shift_header_begins_at_0_where_there_is_no_reference_pixel():
     assert shift_header({}, x=3, y=-2) == {"CRPIX1": -3, "CRPIX2": 2}
+
+
+def test_shift_header_moves_a_plate_solution_too():
+    moved = shift_header({"CNPIX1": 100, "CNPIX2": 7, "CRPIX1": 1.0, "CRPIX2": 2.0, "PPO3": 177500.0}, x=5, y=-1)
+    assert moved == {"CNPIX1": 105, "CNPIX2": 6, "CRPIX1": -4.0, "CRPIX2": 3.0, "PPO3": 177500.0}

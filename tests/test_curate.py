@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import duckdb
@@ -243,7 +244,7 @@ def test_keep_usable_leaves_out_constant_duplicate_and_blank(tmp_path, flagged):
     cuts = curate(flagged, out=tmp_path / "x.cutouts")
     assert set(left_out(cuts.path)) == {"const", "one_copy", "nan"}
     assert left_out(cuts.path)["one_copy"]["reason"] == "DUPLICATE: the same pixels as 'one'"
-    assert left_out(cuts.path)["nan"]["reason"] == "it has no valid pixel"
+    assert left_out(cuts.path)["nan"]["reason"] == "MISSING_PIXELS: no pixel is valid"
 
 
 def test_keep_clean_leaves_one_row_of_each_object_and_no_flag(tmp_path, flagged):
@@ -395,6 +396,11 @@ def test_header_keywords_become_typed_columns(tmp_path):
     assert [str(field.type) for field in table.schema] == ["string", "int64", "string"]
     assert table["NAXIS1"].to_pylist() == [40] * 4
     assert table["FILTER9"].null_count == 4
+
+
+def test_one_keyword_may_come_as_a_word(tmp_path):
+    cuts = curate(write_good(tmp_path / "in", 1), out=tmp_path / "x.cutouts", columns="EXPTIME")
+    assert cuts.table(["EXPTIME"])["EXPTIME"].to_pylist() == [0.0]
 
 
 def test_a_value_that_does_not_fit_is_null_and_in_the_report(tmp_path):
@@ -605,6 +611,20 @@ def test_the_untouched_files_of_a_survey_are_read_and_their_blanks_flagged(tmp_p
     assert blank == truth
     assert len(blank) == 5
     assert np.isfinite(cuts.table(["ra"])["ra"].to_numpy()).all()
+
+
+def test_sources_of_a_photographic_plate_lie_where_astropy_says(tmp_path):
+    file = DATA / "fields" / "HorseHead.fits"
+    if not file.exists():
+        pytest.skip("the folder of real data is not here")
+    cuts = curate(file, out=tmp_path / "x.cutouts", detect=Detection(min_pixels=200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the header has old cards
+        wcs = WCS(fits.getheader(file))
+    assert len(cuts) > 10
+    for cutout in cuts.read(range(len(cuts))):
+        there = wcs.pixel_to_world(cutout.x, cutout.y)
+        assert (cutout.ra, cutout.dec) == pytest.approx((there.ra.deg, there.dec.deg), abs=1e-7)
 
 
 def test_pictures_of_all_rows_are_there(tmp_path):

@@ -60,6 +60,9 @@ def test_group_by_position_equals_friends_of_friends(seed, pole):
     centre = SkyCoord(0, pole, unit="deg")  # right ascension on both sides of 0
     places = centre.directional_offset_by(rng.uniform(0, 360, n) * u.deg, 7 * np.sqrt(rng.random(n)) * u.arcsec)
     ra, dec = places.ra.deg, places.dec.deg
+    twins = rng.integers(0, n, 6)  # some at the very same place, in the same file or in another
+    ra, dec = np.append(ra, ra[twins]), np.append(dec, dec[twins])
+    n += len(twins)
     files = [str(f) for f in rng.integers(0, 30, n)]
     found = as_sets(group_by_position(ra, dec, files, 1.0))
     assert found == friends_of_friends(ra, dec, files, 1.0)
@@ -76,6 +79,14 @@ def test_two_rows_of_one_file_are_two_objects_unless_another_file_joins_them():
     ra, dec = np.array([10.0, 10.0, 10.0]), np.array([0.0, 0.8, 0.4]) / 3600
     assert len(set(group_by_position(ra[:2], dec[:2], ["a", "a"], 1.0))) == 2
     assert len(set(group_by_position(ra, dec, ["a", "a", "b"], 1.0))) == 1
+
+
+def test_rows_of_one_file_at_one_point_stay_apart_until_another_file_is_near():
+    ra, dec = np.full(4, 10.0), np.array([0.0, 0.0, 0.0, 0.5]) / 3600
+    assert len(set(group_by_position(ra[:3], dec[:3], ["a", "a", "a"], 1.0))) == 3
+    assert len(set(group_by_position(ra[:3], dec[:3], ["a", "a", "b"], 1.0))) == 1
+    assert len(set(group_by_position(ra, dec, ["a", "a", "a", "b"], 1.0))) == 1
+    assert len(set(group_by_position(ra, dec, ["a", "a", "a", "a"], 1.0))) == 4
 
 
 def test_rows_without_a_position_stay_alone():

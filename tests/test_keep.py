@@ -57,7 +57,7 @@ def test_the_reason_names_each_flag_that_is_dropped_and_no_other():
     both = keep.reason_against(Flag.EDGE | Flag.LOW_SNR, 5)
     assert both == "EDGE: the source touches the border; LOW_SNR: no pixel stands out of the noise"
     assert keep.reason_against(Flag.MISSING_PIXELS, 0) is None
-    assert parse_keep("usable").reason_against(Flag.MISSING_PIXELS, 0) == "it has no valid pixel"
+    assert parse_keep("usable").reason_against(Flag.MISSING_PIXELS, 0) == "MISSING_PIXELS: no pixel is valid"
 
 
 # -- names ---------------------------------------------------------------------------------------------------------

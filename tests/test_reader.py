@@ -40,10 +40,10 @@ def odd_file(folder, number):
 
 def test_what_was_looked_at_before_is_not_read_again(tmp_path, asked):
     files = write_good(tmp_path, 5)
-    reader = Reader(None)
-    assert [image.source for image in reader.peek(files, 3)] == [str(file) for file in files[:3]]
-    for file in files:
-        np.testing.assert_array_equal(reader.take(file).image.data, read_image(file).data)
+    with Reader(None) as reader:
+        assert [image.source for image in reader.peek(files, 3)] == [str(file) for file in files[:3]]
+        for file in files:
+            np.testing.assert_array_equal(reader.take(file).image.data, read_image(file).data)
     assert asked == [file.name for file in files]
 
 
@@ -65,13 +65,17 @@ def test_only_so_much_is_kept(tmp_path, asked, monkeypatch):
     assert asked == [file.name for file in [*files, files[2]]]
 
 
-def test_remarks_are_held_and_the_log_is_as_before_afterwards(tmp_path, caplog):
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.ERROR])
+def test_remarks_are_held_however_quiet_the_log_and_it_is_as_before_afterwards(tmp_path, caplog, level):
     file = odd_file(tmp_path, 1)
-    reading = Reader(None).take(file)
+    caplog.set_level(level)
+    with Reader(None) as reader:
+        reading = reader.take(file)
+        assert reader.take(write_good(tmp_path, 1)[0]).remarks == ()
     assert reading.remarks == ("header characters that FITS does not allow are read as '?'",)
     assert caplog.text == ""
     read_image(file)
-    assert "does not allow" in caplog.text
+    assert ("does not allow" in caplog.text) is (level == logging.DEBUG)
 
 
 def test_a_remark_on_many_files_is_one_line_in_log_and_report(tmp_path, caplog):

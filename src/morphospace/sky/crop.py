@@ -96,9 +96,14 @@ def segment_in(source: Source, window: Window) -> NDArray[np.bool_]:
 
 
 def shift_header(header: Mapping[str, Any], *, x: float, y: float) -> dict[str, Any]:
-    """Copy a FITS header with its reference pixel counted from pixel (x, y) of the image."""
-    moved = {"CRPIX1": float(header.get("CRPIX1", 0)) - x, "CRPIX2": float(header.get("CRPIX2", 0)) - y}
-    return {**header, **moved}
+    """Copy the WCS of a FITS header with pixels counted from pixel (x, y) of the image.
+
+    The plate solution of a digitised sky survey counts from CNPIX1 and CNPIX2, every other from CRPIX1 and CRPIX2.
+    """
+    moved = {**header, "CRPIX1": float(header.get("CRPIX1", 0)) - x, "CRPIX2": float(header.get("CRPIX2", 0)) - y}
+    if "CNPIX1" in header and "CNPIX2" in header:
+        moved |= {"CNPIX1": float(header["CNPIX1"]) + x, "CNPIX2": float(header["CNPIX2"]) + y}
+    return moved
 
 
 def _drawn(plane: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:

@@ -117,7 +117,8 @@ def curate(
     ``#0000`` and so on. Killed at any moment, ``resume=True`` goes on and ends with the store that an uninterrupted
     run makes. A flag that compares rows (DUPLICATE, SAME_OBJECT) does not depend on their order.
     """
-    job = _Job(Path(out), size, detect, tuple(columns), keep, hdu, group_radius_arcsec)
+    keywords = (columns,) if isinstance(columns, str) else tuple(columns)
+    job = _Job(Path(out), size, detect, keywords, keep, hdu, group_radius_arcsec)
     job.check(resume=resume, overwrite=overwrite)
     by_path: dict[str, Path] = {}  # one file may be named by two paths
     for file in find_files(source):
@@ -226,9 +227,9 @@ class _Job:
         """Read the files that are new and write their rows; then compare all rows, old and new."""
         clear_leftovers(self.out)
         names = name_files(files, {path: entry.id for path, entry in past.items()})
-        reader = Reader(self.hdu)
-        types = self._column_types(files, past, reader)
         with contextlib.ExitStack() as stack:
+            reader = stack.enter_context(Reader(self.hdu))
+            types = self._column_types(files, past, reader)
             writer = stack.enter_context(CutoutsWriter(self.out, columns=types, resume=resume, overwrite=overwrite))
             thumbs = stack.enter_context(ThumbsWriter(self.out, resume=bool(past)))
             journal = stack.enter_context(Journal(self.out / JOURNAL, self.settings, past.values()))

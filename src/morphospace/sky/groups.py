@@ -67,16 +67,27 @@ def group_by_position(
         _unit_vectors(ra[rows], dec[rows]), axis=0, return_inverse=True, return_counts=True
     )
     point_of = point_of.reshape(-1)
-    owner = np.full(len(points), -1, dtype=np.int64)
-    owner[point_of] = np.unique(np.asarray(files)[rows], return_inverse=True)[1]
-    owner[count > 1] = -1 - np.flatnonzero(count > 1)
+    owner = _owners(point_of, np.unique(np.asarray(files)[rows], return_inverse=True)[1])
     chord = 2 * np.sin(np.deg2rad(radius_arcsec / 3600) / 2)
     pairs = cKDTree(points).query_pairs(chord + _ROUNDING, output_type="ndarray")
     pairs = pairs[owner[pairs[:, 0]] != owner[pairs[:, 1]]]
     graph = coo_matrix((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(points),) * 2)
+    component = connected_components(graph, directed=False)[1]
     groups = np.arange(n, 2 * n, dtype=np.int64)  # numbers that no component has
-    groups[rows] = connected_components(graph, directed=False)[1][point_of]
+    # rows of one file at one point that no other file has: nobody makes them friends
+    friendless = (owner >= 0) & (count > 1) & (np.bincount(component)[component] == 1)
+    joined = ~friendless[point_of]
+    groups[rows[joined]] = component[point_of[joined]]
     return groups
+
+
+def _owners(point_of: NDArray[np.int64], file_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tell for each point which file its rows come from; points with several files get a number of their own below 0."""
+    n = int(point_of.max()) + 1
+    lowest, highest = np.full(n, np.iinfo(np.int64).max), np.full(n, -1)
+    np.minimum.at(lowest, point_of, file_of)
+    np.maximum.at(highest, point_of, file_of)
+    return np.where(lowest == highest, lowest, -1 - np.arange(n))
 
 
 def group_by_name(names: Sequence[str | None], groups: NDArray[np.int64]) -> NDArray[np.int64]:

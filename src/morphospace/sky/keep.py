@@ -23,7 +23,7 @@ class Keep:
     def reason_against(self, flags: Flag, n_valid: int) -> str | None:
         """Say why a row is left out; None where it is kept."""
         if self.drops_empty and n_valid == 0:
-            return "it has no valid pixel"
+            return "MISSING_PIXELS: no pixel is valid"
         found = [d for d in DEFINITIONS if d.flag & flags & self.dropped]
         return "; ".join(f"{d.flag.name}: {d.description}" for d in found) or None
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from morphospace.errors import DataError
 from morphospace.sky import _intake, fits, headers, images, pictures, wcs
@@ -29,6 +29,8 @@ class Reading(NamedTuple):
 class Reader:
     """Reads images and keeps the first ones, for whoever wants to look at their headers before.
 
+    Use it in a ``with`` block: within it, what the readers would log about a file becomes a remark on that file.
+
     Parameters
     ----------
     hdu : str, int or None
@@ -39,6 +41,14 @@ class Reader:
         self._hdu = hdu
         self._ahead: dict[Path, Reading] = {}
         self._room = _AHEAD_BYTES
+        self._remarks = _Remarks()
+
+    def __enter__(self) -> Self:
+        self._remarks.begin()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._remarks.end()
 
     def peek(self, files: Sequence[Path], n: int) -> list[Image]:
         """Read the first `n` images that files give; up to 64 MiB of them are not read again later."""
@@ -46,7 +56,7 @@ class Reader:
         for file in files:
             if len(found) == n:
                 break
-            reading = self._ahead.get(file) or _read(file, self._hdu)
+            reading = self._ahead.get(file) or self._read(file)
             size = 0 if reading.image is None else reading.image.data.nbytes
             if size <= self._room:
                 self._room -= size
@@ -57,26 +67,27 @@ class Reader:
 
     def take(self, file: Path) -> Reading:
         """Read one file; never raises for what a file holds."""
-        return self._ahead.pop(file, None) or _read(file, self._hdu)
+        return self._ahead.pop(file, None) or self._read(file)
 
-
-def _read(file: Path, hdu: str | int | None) -> Reading:
-    with _Remarks() as remarks:
+    def _read(self, file: Path) -> Reading:
+        self._remarks.texts = []
         try:
-            image, error = read_image(file, hdu=hdu), None
+            image, error = read_image(file, hdu=self._hdu), None
         except DataError as refused:
             image, error = None, str(refused)
-    prefix = f"'{file}': "
-    return Reading(image, error, tuple(dict.fromkeys(text.removeprefix(prefix) for text in remarks.texts)))
+        prefix = f"'{file}': "
+        remarks = dict.fromkeys(text.removeprefix(prefix) for text in self._remarks.texts)
+        return Reading(image, error, tuple(remarks))
 
 
 class _Remarks(logging.Filter):
-    """Holds what the readers log while it is entered: a thousand files with one fault need one line, not a thousand."""
+    """Keeps what the readers log out of the log: a thousand files with one fault need one line, not a thousand."""
 
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []
         self._thread = threading.get_ident()
+        self._levels: dict[logging.Logger, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.thread != self._thread or record.levelno < logging.WARNING:
@@ -84,11 +95,14 @@ class _Remarks(logging.Filter):
         self.texts.append(record.getMessage())
         return False
 
-    def __enter__(self) -> _Remarks:
+    def begin(self) -> None:
         for module in _READERS:
-            logging.getLogger(module.__name__).addFilter(self)
-        return self
+            logger = logging.getLogger(module.__name__)
+            self._levels[logger] = logger.level
+            logger.setLevel(logging.WARNING)  # a quiet log must not cost the report its remarks
+            logger.addFilter(self)
 
-    def __exit__(self, *exception: object) -> None:
-        for module in _READERS:
-            logging.getLogger(module.__name__).removeFilter(self)
+    def end(self) -> None:
+        for logger, level in self._levels.items():
+            logger.removeFilter(self)
+            logger.setLevel(level)

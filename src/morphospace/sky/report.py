@@ -103,9 +103,9 @@ def _summary(store: Cutouts, verdicts: Sequence[Verdict], entries: Sequence[Entr
     kept = len(store)
     out = len(verdicts) - kept
     came = f"{_plural(len(entries), 'file')} came in and gave {_plural(len(verdicts), 'object')}"
-    counts = [("kept", kept, "kept"), ("out", out, "left out"), ("bad", bad, "unreadable files")]
+    counts = [("kept", kept, "kept"), ("out", out, "left out"), ("bad", bad, f"unreadable file{'s' * (bad != 1)}")]
     if bare:
-        counts.append(("", bare, "files without a source"))
+        counts.append(("bare", bare, f"file{'s' * (bare != 1)} without a source"))
     total = sum(n for _, n, _ in counts) or 1
     bar = "".join(f'<span class="{name}" style="width:{100 * n / total:.3f}%"></span>' for name, n, _ in counts if n)
     legend = "".join(f'<li><i class="{name}"></i><b>{n:,}</b> {text}</li>' for name, n, text in counts)
