@@ -290,6 +290,22 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    "fault, match",
+    [
+        (OSError(5, "Input/output error"), r"cannot be read \(Input/output error\); check the disk"),
+        (MemoryError(), "does not fit into memory; cut it into smaller images"),
+    ],
+)
+def test_faults_of_the_machine_are_refusals_too(tmp_path, monkeypatch, fault, match):
+    def failing(*_, **__):
+        raise fault
+
+    monkeypatch.setattr("morphospace.sky.fits.read_pixels", failing)
+    with pytest.raises(DataError, match=match):
+        read_image(write(tmp_path / "x.fits"))
+
+
 def test_a_packed_file_cannot_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("morphospace.sky.images._MAX_UNPACKED", 2**25)
     whole = write(tmp_path / "x.fits").read_bytes()

@@ -22,7 +22,7 @@ from morphospace.errors import DataError
 from morphospace.sky._intake import guarded, refusal
 from morphospace.sky.fits import read_fits
 from morphospace.sky.pictures import COLOURS, read_npy, read_npz, read_picture
-from morphospace.sky.wcs import NOWHERE, Place, locate
+from morphospace.sky.wcs import locate
 
 _logger = logging.getLogger(__name__)
 
@@ -86,8 +86,9 @@ class Image:
     wcs: str | None = None
     """Header string of the celestial WCS, for `astropy.wcs.WCS`."""
     ra: float = np.nan
-    """ICRS, degrees, of the centre of the image; NaN without WCS. Likewise ``dec``."""
+    """ICRS, degrees, of the centre of the image; NaN without WCS."""
     dec: float = np.nan
+    """Likewise."""
     pixel_scale_arcsec: float = np.nan
     """Side of a square with the area of a pixel."""
     beam: tuple[float, float, float] = (np.nan, np.nan, np.nan)
@@ -121,25 +122,35 @@ def read_image(path: str | Path, *, hdu: str | int | None = None) -> Image:
         sentence says what came and what to do. Broken header cards and an unusable WCS are logged instead.
     """
     source = os.fspath(path)
-    with closing(_open(source)) as stream:
-        head = stream.read(32)
-        stream.seek(0)
-        kind = _kind(head, source)
-        if kind in ("fits", "gzip", "bzip2"):
-            plain = stream if kind == "fits" else _unpack(stream, kind, source)
-            return _from_fits(plain, source, hdu)
-        if kind == "picture":
-            data = read_picture(stream, source)
-        elif kind == "npy":
-            data = read_npy(stream, os.fstat(stream.fileno()).st_size, source)
-        else:
-            data = read_npz(stream, source)
-    colour = kind == "picture" and len(data) == len(COLOURS)
+    try:
+        with closing(_open(source)) as stream:
+            return _read(stream, source, hdu)
+    except OSError as error:
+        raise refusal(source, f"cannot be read ({error.strerror or error})", "check the disk and try again") from error
+    except MemoryError:
+        raise refusal(source, "does not fit into memory", "cut it into smaller images") from None
+
+
+def _read(stream: BinaryIO, source: str, hdu: str | int | None) -> Image:
+    """Read what the first bytes announce."""
+    kind = _kind(stream.read(32), source)
+    stream.seek(0)
+    if kind == "fits":
+        return _from_fits(stream, source, hdu)
+    if kind in ("gzip", "bzip2"):
+        return _from_fits(_unpack(stream, kind, source), source, hdu)
+    if kind == "picture":
+        data = read_picture(stream, source)
+    elif kind == "npy":
+        data = read_npy(stream, os.fstat(stream.fileno()).st_size, source)
+    else:
+        data = read_npz(stream, source)
+    is_colour = kind == "picture" and len(data) == len(COLOURS)
     return Image(
         data=data,
         mask=_mask(data),
         source=source,
-        bands=COLOURS if colour else tuple(str(band) for band in range(len(data))),
+        bands=COLOURS if is_colour else tuple(str(band) for band in range(len(data))),
         wavelength_nm=(np.nan,) * len(data),
     )
 
@@ -196,7 +207,7 @@ def _from_fits(stream: BinaryIO, source: str, hdu: str | int | None) -> Image:
     fits = read_fits(stream, source, hdu=hdu)
     header = {**fits.inherited, **fits.header}
     n_bands, height, width = fits.data.shape
-    place: Place = locate(fits.header, (height, width), source) if fits.header else NOWHERE
+    place = locate(fits.header, (height, width), source)
     name = _filter(header) if n_bands == 1 else None
     major, minor, angle = (_number(header, key) for key in ("BMAJ", "BMIN", "BPA"))
     return Image(
