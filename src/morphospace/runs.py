@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from morphospace._manifest import replacing
 from morphospace.config import dump_toml
 from morphospace.errors import NotFittedError, StoreError
 
-__all__ = ["STARTER", "Run", "save_tensors", "software_versions", "write_text"]
+__all__ = ["STARTER", "Run", "placing", "save_tensors", "software_versions", "write_text"]
 
 STARTER = Path(__file__).parent / "starter"
 _SPACE_KEYS = ("encoder", "preparation", "layer", "bands")
@@ -126,18 +127,34 @@ class Run:
         write_text(self.path / "run.toml", dump_toml(config))
 
 
+@contextlib.contextmanager
+def placing(path: Path) -> Iterator[Path]:
+    """Give a path beside to write to, which then takes the place of `path`: a reader never sees half a file.
+
+    Raises
+    ------
+    StoreError
+        If the disk does not take it; what was there stays.
+    """
+    try:
+        with replacing(path) as beside:
+            yield beside
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = f"cannot write '{path}' ({first}); make room and go on with resume=True."
+        raise StoreError(msg) from error
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file beside and rename it, so that a reader never sees half of it."""
-    beside = path.with_suffix(".writing")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside)
-    os.replace(beside, path)
+    """Write a safetensors file in one step."""
+    with placing(path) as beside:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file beside and rename it."""
-    beside = path.with_name(path.name + ".writing")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    """Write a text file in one step."""
+    with placing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def software_versions() -> dict[str, str]:

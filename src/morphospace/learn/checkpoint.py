@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from morphospace.errors import StoreError
+from morphospace.runs import placing
 
 __all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
 
@@ -23,6 +23,8 @@ class Progress:
     ----------
     step, epoch, phase : int
         Steps done in all, epochs done in all, number of the phase.
+    started : int
+        Number of the last phase that the method has prepared; -1 before the first.
     batch : int
         Batches done in the epoch under way.
     sums : dict of str to float
@@ -36,6 +38,7 @@ class Progress:
     step: int = 0
     epoch: int = 0
     phase: int = 0
+    started: int = -1
     batch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     best: float = float("-inf")
@@ -45,19 +48,21 @@ class Progress:
 def save_checkpoint(
     path: Path, progress: Progress, method: dict[str, Tensor], optimizer: dict[str, Any], generator: torch.Tensor
 ) -> None:
-    """Write a checkpoint beside and rename it, so that the last one stays until the next is whole."""
+    """Write a checkpoint beside and rename it, so that the last one stays until the next is whole.
+
+    Raises
+    ------
+    StoreError
+        If the disk does not take it.
+    """
     state = {
         "progress": asdict(progress),
         "method": {k: v.detach().cpu() for k, v in method.items()},
         "optimizer": optimizer,
         "generator": generator,
     }
-    beside = path.with_suffix(".writing")
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with placing(path) as beside:
+        torch.save(state, beside)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -66,13 +71,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        If it is damaged.
+        If it is missing or damaged.
     """
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        # a run may go on where there is no GPU; the optimiser moves its state to its parameters
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # zipfile and the unpickler raise many kinds
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = f"checkpoint '{path}' cannot be read ({first}); train again with overwrite, or restore it from a copy."
+        msg = f"checkpoint '{path}' cannot be read ({first}); restore it from a copy, or begin a run with a new out=."
         raise StoreError(msg) from None
     state["progress"] = Progress(**state["progress"])
     return state

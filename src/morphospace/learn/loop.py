@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 from lightning_fabric import Fabric
@@ -24,9 +27,20 @@ from morphospace.learn.data import Data
 from morphospace.learn.methods.base import Batch, Loss, Method, Phase
 from morphospace.learn.schedule import Schedule
 from morphospace.learn.views import Collated, Views, make_view
-from morphospace.runs import Run, save_tensors
+from morphospace.runs import Run, placing, save_tensors
 
-__all__ = ["Loop", "Settings", "Training", "draw_batch"]
+__all__ = ["HeldInterrupts", "Loop", "Settings", "Training", "check_same", "draw_batch"]
+
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+# may change in the course of a training: they decide how it runs, not what comes out
+_FREE = {
+    ("data", "path"),
+    ("loop", "accelerator"),
+    ("loop", "checkpoint_minutes"),
+    ("loop", "memory_gb"),
+    ("loop", "tensorboard"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class Loop:
     optimizer: Callable[[list[dict[str, object]]], Optimizer] | None = None
     weight_decay: float = 1e-4
     clip: float = 5.0
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Precision = "auto"
     accelerator: str = "auto"
     devices: int = 1
     checkpoint_minutes: float = 5.0
@@ -104,6 +118,33 @@ def draw_batch(block: Collated, method: Method, views: Views, generator: torch.G
     )
 
 
+class HeldInterrupts:
+    """Ctrl-C waits for the end of the step, so that a whole state can be saved; pressed once more it does not wait."""
+
+    def __enter__(self) -> Self:
+        self._pressed = False
+        before = signal.getsignal(signal.SIGINT)
+        # only the main thread may ask for signals; one that is ignored (nohup) stays so
+        self._before = before if callable(before) and threading.current_thread() is threading.main_thread() else None
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def raise_if_pressed(self) -> None:
+        """Raise the KeyboardInterrupt that was held."""
+        if self._pressed:
+            raise KeyboardInterrupt
+
+    def _note(self, *_: object) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
+        self._pressed = True
+
+
 class Training:
     """One training under way."""
 
@@ -116,17 +157,19 @@ class Training:
         world = fabric.world_size
         self.batch_size = max(2, min(settings.batch_size, len(data)) // world)
         self.batches = max(1, len(data) // (self.batch_size * world))
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not any(weight.ndim == 5 for weight in method.parameters()):  # of a 3-D network torch takes no such order
+            method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if world > 1 and fabric.device.type == "cuda":
             method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
         optimizer = self._optimizer()
         self.wrapped, self.optimizer = fabric.setup(method, optimizer)
         self._rates = [float(g["lr"]) for g in optimizer.param_groups]
         self._saved_at = time.monotonic()
+        self._whole = True  # between steps: weights, optimiser and progress belong together
         self._events: Any = None
 
     @property
-    def _checkpoint(self) -> Any:  # noqa: ANN401
+    def _checkpoint(self) -> Path:
         return self.run.path / "checkpoint.pt"
 
     def start(self, config: Mapping[str, Any]) -> None:
@@ -136,18 +179,23 @@ class Training:
         ------
         ConfigError
             If the interrupted training had another configuration.
+        StoreError
+            If its checkpoint cannot be read, or the disk is full.
         """
-        if (self.run.path / "run.toml").is_file():
-            _check_same(self.run.config, config)
-        elif self.fabric.is_global_zero:
-            self.run.write_config(config)
-            save_tensors(self.run.path / "initial.safetensors", _encoder_state(self.method))
-        if self._checkpoint.is_file():
+        begun = (self.run.path / "run.toml").is_file()
+        self.fabric.barrier()
+        if begun:
+            check_same(self.run.config, config)
             state = load_checkpoint(self._checkpoint)
             self.progress = state["progress"]
             self.method.load_state_dict(state["method"])
             self.optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["generator"])
+        elif self.fabric.is_global_zero:
+            # the configuration comes last: where it is, the weights of the start are, and no other start can slip in
+            save_tensors(self.run.path / "initial.safetensors", _encoder_state(self.method))
+            self._save()
+            self.run.write_config(config)
         self._trim_history()
         if self.loop.tensorboard and self.fabric.is_global_zero:
             module = optional_import("torch.utils.tensorboard", extra="tensorboard", purpose="the TensorBoard history")
@@ -159,7 +207,7 @@ class Training:
         Raises
         ------
         TrainingError
-            If a loss is not finite; the last checkpoint stays as it was.
+            If a loss or a weight is not finite; the last checkpoint stays as it was.
         """
         phases = self.method.phases()
         epochs = _phase_epochs(phases, self.settings.epochs)
@@ -168,38 +216,51 @@ class Training:
         bar = tqdm(total=total, initial=self.progress.step, unit="step", disable=not shown, desc="train")
         self.method.train()
         try:
-            while self.progress.phase < len(phases):
-                self._phase(phases[self.progress.phase], sum(epochs[: self.progress.phase]), epochs, bar)
-                self.progress.phase += 1
+            with HeldInterrupts() as interrupts:
+                while self.progress.phase < len(phases):
+                    first = sum(epochs[: self.progress.phase])
+                    self._phase(phases[self.progress.phase], first, epochs, bar, interrupts)
+                    self.progress.phase += 1
         except KeyboardInterrupt:
-            self._save()
+            if self._whole:
+                self._save()
             raise
         finally:
             bar.close()
             if self._events is not None:
                 self._events.close()
-        if self.fabric.is_global_zero:
-            self._save()
+        self._save()
 
-    def _phase(self, phase: Phase, first_epoch: int, epochs: list[int], bar: Any) -> None:  # noqa: ANN401
+    def _phase(
+        self,
+        phase: Phase,
+        first_epoch: int,
+        epochs: list[int],
+        bar: Any,  # noqa: ANN401
+        interrupts: HeldInterrupts,
+    ) -> None:
         p = self.progress
         length = epochs[p.phase]
-        if p.epoch == first_epoch and p.batch == 0:
+        if p.started < p.phase:
+            self._whole = False
             generator = self._generator(-1 - p.phase)
             self.method.on_phase_start(phase, self._batches(self._generator(-1 - p.phase), generator))
+            p.started, self._whole = p.phase, True
         while p.epoch < first_epoch + length:
             began, done = time.monotonic(), p.batch
             for block in self._rest_of_epoch():
                 part = (p.step - first_epoch * self.batches) / (length * self.batches)
+                self._whole = False
                 loss = self._step(block, part, sum(epochs) * self.batches)
                 for name, value in self._figures(loss).items():
                     p.sums[name] = p.sums.get(name, 0.0) + value
-                p.step, p.batch = p.step + 1, p.batch + 1
+                p.step, p.batch, self._whole = p.step + 1, p.batch + 1, True
                 bar.update()
                 bar.set_postfix(loss=f"{float(loss.total.detach()):.3f}", refresh=False)
+                interrupts.raise_if_pressed()
                 if time.monotonic() - self._saved_at > 60 * self.loop.checkpoint_minutes:
                     self._save()
-            rate = (p.batch - done) * self.batch_size * self.fabric.world_size / (time.monotonic() - began)
+            rate = (p.batch - done) * self.batch_size * self.fabric.world_size / max(time.monotonic() - began, 1e-9)
             self._end_epoch(phase, rate)
 
     def _step(self, block: Collated, part: float, steps: int) -> Loss:
@@ -267,30 +328,36 @@ class Training:
         file = self.run.path / "history.csv"
         rows = _read_history(file)
         if rows and self.fabric.is_global_zero:
-            kept = [rows[0], *(r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= self.progress.epoch)]
-            with file.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream).writerows(kept)
+            _write_history(file, rows[: 1 + self.progress.epoch])
 
     def _save(self) -> None:
         if self.fabric.is_global_zero:
-            state = self.optimizer.state_dict()
-            save_checkpoint(self._checkpoint, self.progress, self.method.state_dict(), state, torch.get_rng_state())
+            weights = self.method.state_dict()
+            if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
+                raise TrainingError(self._stopped("the weights are no longer finite", "a step was too large"))
+            save_checkpoint(
+                self._checkpoint, self.progress, weights, self.optimizer.state_dict(), torch.get_rng_state()
+            )
         self._saved_at = time.monotonic()
 
     def _explain(self, loss: Loss, batch: Batch) -> str:
-        p = self.progress
         bad = [name for name, value in loss.terms.items() if not bool(torch.isfinite(value).all())]
         inputs = [i for v in batch.views for i in torch.isfinite(v).flatten(1).all(1).logical_not().nonzero()[:, 0]]
         if inputs:
-            cause = f"the view of row {int(batch.rows[int(inputs[0])])} is not finite; check that image"
-        elif any(not bool(torch.isfinite(w).all()) for w in self.method.parameters()):
-            cause = "the weights are no longer finite; lower lr or train in precision='32-true'"
+            cause = f"the view of row {int(batch.rows[int(inputs[0])])} is not finite"
+            return self._stopped(f"the loss became {float(loss.total.detach())}", cause, "check that image")
+        if any(not bool(torch.isfinite(w).all()) for w in self.method.parameters()):
+            cause = "the weights are no longer finite"
         else:
-            cause = f"term {', '.join(bad) or 'total'} overflowed; lower lr or train in precision='32-true'"
-        kept = (
-            f"the last good state is {self._checkpoint}" if self._checkpoint.is_file() else "no checkpoint was due yet"
+            cause = f"term {', '.join(bad) or 'total'} overflowed"
+        return self._stopped(f"the loss became {float(loss.total.detach())}", cause)
+
+    def _stopped(self, what: str, cause: str, advice: str = "lower lr or train in precision='32-true'") -> str:
+        p = self.progress
+        return (
+            f"{what} in epoch {p.epoch + 1}, step {p.step + 1}: {cause}; {advice}. "
+            f"The last good state is {self._checkpoint}."
         )
-        return f"the loss became {float(loss.total)} in epoch {p.epoch + 1}, step {p.step + 1}: {cause}; {kept}."
 
 
 def _phase_epochs(phases: list[Phase], epochs: int) -> list[int]:
@@ -311,14 +378,14 @@ def _encoder_state(method: Method) -> dict[str, Tensor]:
     return {k: v for k, v in method.state_dict().items() if k.startswith("encoder.")}
 
 
-def _read_history(file: Any) -> list[list[str]]:  # noqa: ANN401
+def _read_history(file: Path) -> list[list[str]]:
     if not file.is_file():
         return []
     with file.open(newline="", encoding="utf-8") as stream:
         return list(csv.reader(stream))
 
 
-def _append_row(file: Any, header: list[str], row: Mapping[str, Any]) -> None:  # noqa: ANN401
+def _append_row(file: Path, header: list[str], row: Mapping[str, Any]) -> None:
     # a phase may bring new columns; the file is small and is then written anew
     names = [*header, *(k for k in row if k not in header)]
     if header == names:
@@ -326,19 +393,31 @@ def _append_row(file: Any, header: list[str], row: Mapping[str, Any]) -> None:  
             csv.DictWriter(stream, names, restval="").writerow(row)
         return
     old = [dict(zip(header, r, strict=False)) for r in _read_history(file)[1:]]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, names, restval="")
-        writer.writeheader()
-        writer.writerows([*old, row])
+    _write_history(file, [names, *([r.get(name, "") for name in names] for r in [*old, row])])
 
 
-def _check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for table in ("encoder", "method", "preparation", "views", "train", "data"):
-        before, now = old.get(table, {}), new.get(table, {})
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
+def _write_history(file: Path, rows: Iterable[Iterable[Any]]) -> None:
+    with placing(file) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run whose configuration decides another result.
+
+    Raises
+    ------
+    ConfigError
+        If a setting differs; versions, the place of the store and what changes the speed alone may.
+    """
+    for table in ("bands", "layer", "encoder", "method", "preparation", "views", "train", "loop", "data"):
+        before, now = (
+            found if isinstance(found, Mapping) else {"": found} for found in (old.get(table), new.get(table))
+        )
+        for key in sorted({*before, *now}, key=lambda k: (k != "name", k)):
+            if (table, key) not in _FREE and before.get(key) != now.get(key):
+                name = f"{table}.{key}".removesuffix(".")
                 msg = (
-                    f"the interrupted run has {table}.{key} = {before.get(key)}, this call {now.get(key)}; "
+                    f"the interrupted run has {name} = {before.get(key)}, this call {now.get(key)}; "
                     "resume it unchanged, or begin another run with a new out=."
                 )
                 raise ConfigError(msg)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
+from numbers import Real
 from typing import Any
 
 from torch import nn
 
 from morphospace.errors import ConfigError
-from morphospace.learn.data import Data
+from morphospace.learn.data import first_shape
 from morphospace.learn.encoders import ENCODERS, encoder
 from morphospace.learn.loop import Loop, Settings
 from morphospace.learn.methods import METHODS, Method
@@ -25,7 +26,7 @@ __all__ = ["describe_run", "load_method", "methods_text", "preparation_of"]
 
 
 def describe_run(
-    method: Method, source: Cutouts | Samples, data: Data, views: Views, settings: Settings, loop: Loop
+    method: Method, source: Cutouts | Samples, views: Views, settings: Settings, loop: Loop
 ) -> dict[str, Any]:
     """Return the resolved configuration of a run, ready for ``run.toml``.
 
@@ -34,22 +35,20 @@ def describe_run(
     method : Method
         As it will be trained.
     source : Cutouts or Samples
-        What `data` was opened from; a store is named with its fingerprint.
-    data : Data
-        Opened; its preparation has the units resolved.
+        At least one image; a store is named with its fingerprint.
     views, settings, loop
         As given to `train`.
     """
     described: dict[str, Any] = {
         "versions": software_versions(),
-        "bands": data.bands,
+        "bands": first_shape(source)[0],
         "encoder": method.encoder_recipe or {"name": type(method.network).__qualname__},
         "method": {"name": type(method).__name__, **_options(method)},
-        "preparation": _plain(data.preparation),
+        "preparation": _plain(views.prepare),
         "views": _plain({f.name: getattr(views, f.name) for f in fields(views) if f.name != "prepare"}),
         "train": _plain(settings),
         "loop": _plain(loop),
-        "data": {"rows": len(data)},
+        "data": {"rows": len(source)},
     }
     if method.layer is not None:
         described["layer"] = method.layer
@@ -134,11 +133,9 @@ def _options(method: Method) -> dict[str, Any]:
         if name in ("encoder", "layer") or not hasattr(method, name):
             continue
         value = getattr(method, name)
-        if value == parameter.default or value is None:
-            if isinstance(value, bool | int | float | str):
-                found[name] = value
-            continue
-        found[name] = _plain(value)
+        # a default that is no plain value (a loss) comes back by itself
+        if value is not None and (value is not parameter.default or isinstance(value, bool | int | float | str)):
+            found[name] = _plain(value)
     return found
 
 
@@ -151,4 +148,4 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return [_plain(v) for v in value]
     if isinstance(value, Callable):  # type: ignore[arg-type]
         return getattr(value, "__qualname__", type(value).__qualname__)
-    return value
+    return value if isinstance(value, Real | str) else type(value).__qualname__

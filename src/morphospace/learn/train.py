@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
 from morphospace.errors import DataError, StoreError
-from morphospace.learn.data import first_shape, open_data
+from morphospace.learn.data import Data, first_shape, open_data
 from morphospace.learn.doctor import doctor
 from morphospace.learn.finish import finish_run
-from morphospace.learn.loop import Loop, Settings, Training
+from morphospace.learn.layers import check_vectors, trial_run
+from morphospace.learn.loop import Loop, Precision, Settings, Training, check_same
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods.base import Method
 from morphospace.learn.record import describe_run
-from morphospace.learn.views import Views
+from morphospace.learn.views import Views, plain_view
 from morphospace.learn.views import views as preset_views
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutouts
@@ -82,30 +84,49 @@ def train(
         If the loss is not finite; the last good checkpoint stays.
     """
     loop = loop or Loop()
+    loop = replace(loop, precision=_precision(loop))
     settings = Settings(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     run = _open_folder(Path(out), resume=resume)
+    if len(data) < 2 * loop.devices:
+        raise DataError(_too_few(len(data), loop.devices))
+    chosen = views or preset_views("radio" if first_shape(data)[0] == 1 else "optical")
+    config = describe_run(method, data, chosen, settings, loop)
     if run.finished:
-        return run
-    keep_freed_memory()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on every call
-    fabric = Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=_precision(loop))  # type: ignore[arg-type]
-    fabric.launch()
-    chosen = views or preset_views("radio" if _bands(data) == 1 else "optical")
-    opened = open_data(data, chosen.prepare, memory_bytes=None if loop.memory_gb is None else int(loop.memory_gb * 1e9))
-    if len(opened) < 2:
-        msg = "training compares images with each other and needs at least 2; there is 1. Curate more files."
-        raise DataError(msg)
-    config = describe_run(method, data, opened, chosen, settings, loop)
-    training = Training(run, fabric, method, opened, chosen, settings, loop)
-    training.start(config)
-    training.fit()
-    if fabric.is_global_zero:
-        finish_run(run, method, opened, seed=seed)
+        check_same(run.config, config)
+    else:
+        keep_freed_memory()
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on every call
+        fabric = Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=loop.precision)  # type: ignore[arg-type]
+        fabric.launch()
+        limit = None if loop.memory_gb is None else int(loop.memory_gb * 1e9)
+        opened = open_data(data, chosen.prepare, memory_bytes=limit)
+        _check_encoder(method, opened)
+        training = Training(run, fabric, method, opened, chosen, settings, loop)
+        training.start(config)
+        training.fit()
+        if fabric.is_global_zero:
+            finish_run(run, method, opened, seed=seed)
+        fabric.barrier()
+        if not fabric.is_global_zero:
+            return run
+    if not run.health:
         network = None if method.encoder_recipe else method.network
         health = doctor(run, data, encoder=network, seed=seed)
         logger.info("health of '%s': %s", run.path, health.text())
-    fabric.barrier()
     return run
+
+
+def _too_few(n: int, devices: int) -> str:
+    if n == 0:
+        return "there are no cutouts to train on; see the report of curate for what was left out and why."
+    where = f" on each of {devices} devices" if devices > 1 else ""
+    return f"training compares images with each other and needs at least 2{where}; there is {n}. Curate more files."
+
+
+def _check_encoder(method: Method, data: Data) -> None:
+    x = plain_view(data.rows([0, 1]), data.preparation)
+    z, _ = trial_run(method.encoder, x.to(next(method.parameters()).device))
+    check_vectors(z, x)
 
 
 def _open_folder(path: Path, *, resume: bool) -> Run:
@@ -116,14 +137,7 @@ def _open_folder(path: Path, *, resume: bool) -> Run:
     return Run(path)
 
 
-def _bands(data: Cutouts | Samples) -> int:
-    if len(data) == 0:
-        msg = "there are no cutouts to train on; see the report of curate for what was left out and why."
-        raise DataError(msg)
-    return first_shape(data)[0]
-
-
-def _precision(loop: Loop) -> str:
+def _precision(loop: Loop) -> Precision:
     if loop.precision != "auto":
         return loop.precision
     if loop.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
