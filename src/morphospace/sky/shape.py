@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from morphospace.errors import ConfigError, ShapeError
 
-__all__ = ["Shapes", "is_elongated", "measure_shapes"]
+__all__ = ["Shapes", "is_elongated", "measure_radii", "measure_shapes"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -21,11 +23,7 @@ COMPANION_RATIO = 0.05  # of the flux of the main component, the least that a co
 ELLIPTICITY = 0.2  # 1 - b/a from which a position angle means something
 SNR = 10.0  # and the total S/N from which
 _CHUNK = 2**23  # pixels worked on at a time
-_BISECTIONS = 16  # 100 pixels to 0.002
-
-# Neighbours within an image, diagonals too, never across images.
-_LINKS = np.zeros((3, 3, 3), dtype=bool)
-_LINKS[1] = True
+_BISECTIONS = 10  # of one pixel; what is left is interpolated
 
 
 class Shapes(NamedTuple):
@@ -142,6 +140,49 @@ def measure_shapes(
     Moments are weighted by the flux above the level and cut at the footprint, so sizes are those of the visible part;
     the pixel's own variance, 1/12 along each axis, is added, so that a line of pixels has a finite axis ratio.
     """
+    chunks = [_measure(*chunk, threshold, parts) for chunk in _chunks(images, level, sigma, mask, threshold, parts)]
+    return Shapes(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
+
+
+def measure_radii(
+    images: ArrayLike,
+    *,
+    level: ArrayLike,
+    sigma: ArrayLike,
+    mask: ArrayLike | None = None,
+    threshold: float = 3.0,
+    parts: Literal["all", "main"] = "all",
+) -> Float:
+    """Measure `Shapes.r90` of each image, (N,), and nothing else: in about half of the time of `measure_shapes`.
+
+    Parameters
+    ----------
+    images, level, sigma, mask, threshold, parts
+        See `measure_shapes`.
+    """
+    found = []
+    for data, noise in _chunks(images, level, sigma, mask, threshold, parts):
+        p, _ = _chosen(data, noise, threshold, parts)
+        flux, x, y = _centroids(p, len(data))
+        found += _radii(p, x, y, flux, (0.9,))
+    return np.concatenate(found)
+
+
+def is_elongated(shapes: Shapes) -> NDArray[np.bool_]:
+    """Tell which position angles mean something.
+
+    Returns
+    -------
+    ndarray of bool, (N,)
+        Ellipticity of at least `ELLIPTICITY` and total S/N of at least `SNR`; False where they are NaN.
+    """
+    return np.asarray((shapes.ellipticity >= ELLIPTICITY) & (shapes.snr >= SNR))
+
+
+def _chunks(
+    images: ArrayLike, level: ArrayLike, sigma: ArrayLike, mask: ArrayLike | None, threshold: float, parts: str
+) -> Iterator[tuple[NDArray[np.float32], Float]]:
+    """Check what was given; yield level-subtracted images and their sigma, so many at a time as fit in little memory."""
     stack = np.asarray(images)
     if parts not in ("all", "main") or not threshold > 0:
         msg = f"parts must be 'all' or 'main' and threshold positive; got {parts!r} and {threshold}."
@@ -154,23 +195,9 @@ def measure_shapes(
         raise ShapeError(msg)
     levels, sigmas = _per_band(level, stack, "level"), _per_band(sigma, stack, "sigma")
     step = max(1, _CHUNK // max(1, int(np.prod(stack.shape[1:]))))
-    chunks = []
     for i in range(0, max(len(stack), 1), step):
         s = slice(i, i + step)
-        data, noise = _combine(stack[s], levels[s], sigmas[s], None if valid is None else valid[s])
-        chunks.append(_measure(data, noise, threshold, parts))
-    return Shapes(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
-
-
-def is_elongated(shapes: Shapes) -> NDArray[np.bool_]:
-    """Tell which position angles mean something.
-
-    Returns
-    -------
-    ndarray of bool, (N,)
-        Ellipticity of at least `ELLIPTICITY` and total S/N of at least `SNR`; False where they are NaN.
-    """
-    return np.asarray((shapes.ellipticity >= ELLIPTICITY) & (shapes.snr >= SNR))
+        yield _combine(stack[s], levels[s], sigmas[s], None if valid is None else valid[s])
 
 
 def _per_band(value: ArrayLike, stack: NDArray[Any], name: str) -> Float:
@@ -196,31 +223,45 @@ def _combine(
         data /= np.where(known, noise, 1.0).astype(np.float32)[:, :, None, None]
         # Noise taken as common to the bands, as in a colour picture: careful where it is not.
         noise = known.astype(np.float64)
-    mean = data.mean(1)  # (N, H, W)
-    bad = ~np.isfinite(mean) if valid is None else ~np.isfinite(mean) | ~valid
-    mean[bad] = np.nan
+    mean = data.mean(1) if data.shape[1] > 1 else data[:, 0]  # (N, H, W)
+    good = np.isfinite(mean) if valid is None else np.isfinite(mean) & valid
+    if not good.all():
+        mean[~good] = np.nan
     return mean, noise[:, 0]
 
 
 def _measure(data: NDArray[np.float32], sigma: Float, threshold: float, parts: str) -> Shapes:
     """Shapes of one chunk of level-subtracted images."""
     n = len(data)
-    pixels, peak = _footprints(data, sigma, threshold)
-    components = _components(pixels, sigma, data.shape)
-    chosen = components.kept if parts == "all" else np.isin(np.arange(len(components.flux)), components.main)
-    p = _select(pixels, chosen[pixels.component])
+    p, components = _chosen(data, sigma, threshold, parts)
     count = np.bincount(p.image, minlength=n).astype(np.float64)
-    flux = _sums(p.image, p.flux, n)
+    flux, x, y = _centroids(p, n)
+    # fmax leaves NaN out
+    peak = np.fmax.reduce(data, axis=(1, 2), initial=-np.inf).astype(np.float64)
+    peak[np.isinf(peak)] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         peak_snr = peak / sigma
         snr = np.where(count > 0, flux / (sigma * np.sqrt(count)), np.nan)
-        x = _sums(p.image, p.flux * p.x, n) / flux
-        y = _sums(p.image, p.flux * p.y, n) / flux
     a, b, pa = _axes(p, x, y, flux)
-    r50, r90 = _radii(p, x, y, flux)
+    r50, r90 = _radii(p, x, y, flux, (0.5, 0.9))
     with np.errstate(invalid="ignore"):
         ellipticity = 1.0 - b / a
     return Shapes(flux, snr, peak_snr, x, y, a, b, ellipticity, pa, r50, r90, *_companions(components, n))
+
+
+def _chosen(data: NDArray[np.float32], sigma: Float, threshold: float, parts: str) -> tuple[_Pixels, _Components]:
+    """Pixels of the parts that count, and all parts."""
+    pixels = _footprints(data, sigma, threshold)
+    components = _components(pixels, sigma, data.shape)
+    chosen = components.kept if parts == "all" else np.isin(np.arange(len(components.flux)), components.main)
+    return _select(pixels, chosen[pixels.component]), components
+
+
+def _centroids(p: _Pixels, n: int) -> tuple[Float, Float, Float]:
+    """Flux and centroid of each image."""
+    flux = _sums(p.image, p.flux, n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return flux, _sums(p.image, p.flux * p.x, n) / flux, _sums(p.image, p.flux * p.y, n) / flux
 
 
 def _select(p: _Pixels, good: NDArray[np.bool_]) -> _Pixels:
@@ -232,18 +273,42 @@ def _sums(place: Int, value: Float, n: int) -> Float:
     return np.bincount(place, value, minlength=n).astype(np.float64)
 
 
-def _footprints(data: NDArray[np.float32], sigma: Float, threshold: float) -> tuple[_Pixels, Float]:
-    """Pixels above the threshold with the number of their component, and the peak of each image."""
+def _footprints(data: NDArray[np.float32], sigma: Float, threshold: float) -> _Pixels:
+    """Pixels above the threshold with the number of their component."""
+    n, height, width = data.shape
     bright = np.maximum(np.float32(threshold) * sigma.astype(np.float32), np.finfo(np.float32).tiny)
+    # a border that is never bright keeps rows and images apart
+    above = np.zeros((n, height + 1, width + 1), dtype=bool)
     with np.errstate(invalid="ignore"):
-        above = data >= bright[:, None, None]
-    label, _ = ndimage.label(above, structure=_LINKS)
-    image, row, column = np.nonzero(above)
-    flux = data[image, row, column].astype(np.float64)
-    peak = np.where(np.isnan(data), -np.inf, data).max(axis=(1, 2), initial=-np.inf).astype(np.float64)
-    peak[np.isinf(peak)] = np.nan
-    component = label[image, row, column].astype(np.intp) - 1
-    return _Pixels(image, component, column.astype(np.float64), row.astype(np.float64), flux), peak
+        np.greater_equal(data, bright[:, None, None], out=above[:, :height, :width])
+    place = np.flatnonzero(above)
+    # few runs along rows make up many pixels
+    first = np.flatnonzero(np.diff(place, prepend=-2) > 1)
+    length = np.diff(first, append=len(place))
+    line, _ = np.divmod(place[first], width + 1)
+    image, row = np.divmod(line, height + 1)
+    component = _join_runs(place[first], length, width + 1)
+    inside = place - np.repeat(line + image * width, length)  # the border taken out
+    return _Pixels(
+        np.repeat(image, length),
+        np.repeat(component, length),
+        (place - np.repeat(line * (width + 1), length)).astype(np.float64),
+        np.repeat(row.astype(np.float64), length),
+        data.reshape(-1)[inside].astype(np.float64),
+    )
+
+
+def _join_runs(start: Int, length: Int, stride: int) -> Int:
+    """Join runs of pixels (places in rows of `stride`) that touch, at corners too; give the component of each."""
+    last = start + length - 1
+    # runs of the next row that reach from one pixel before this run's first to one after its last
+    low = np.searchsorted(last, start + stride - 1)
+    high = np.searchsorted(start, last + stride + 1, side="right")
+    count = high - low
+    one = np.repeat(np.arange(len(start)), count)
+    other = np.arange(len(one)) + np.repeat(low - np.cumsum(count) + count, count)
+    links = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(len(start), len(start)))
+    return connected_components(links, directed=False)[1].astype(np.intp) if len(start) else start
 
 
 def _components(p: _Pixels, sigma: Float, shape: tuple[int, ...]) -> _Components:
@@ -281,27 +346,47 @@ def _axes(p: _Pixels, x: Float, y: Float, flux: Float) -> tuple[Float, Float, Fl
     return a, b, np.mod(angle - 90.0, 180.0)
 
 
-def _radii(p: _Pixels, x: Float, y: Float, flux: Float) -> tuple[Float, Float]:
-    """Radii that hold half and nine tenths of the flux, by bisection of all growth curves at once.
+def _radii(p: _Pixels, x: Float, y: Float, flux: Float, quantiles: tuple[float, ...]) -> list[Float]:
+    """Radii that hold parts of the flux, for all growth curves at once.
 
     A pixel at radius r enters between r - 1/2 and r + 1/2, which makes the curve continuous.
     """
     n = len(flux)
-    r = np.hypot(p.x - x[p.image], p.y - y[p.image])
+    r = np.sqrt(np.square(p.x - x[p.image]) + np.square(p.y - y[p.image]))
     start = np.maximum(r - 0.5, 0.0)
     width = r + 0.5 - start
-    outermost = np.zeros(n)
-    np.maximum.at(outermost, p.image, r + 0.5)
-    found = []
-    for q in (0.5, 0.9):
-        low, high = np.zeros(n), outermost.copy()
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            inside = np.clip((middle[p.image] - start) / width, 0.0, 1.0)
-            beyond = _sums(p.image, p.flux * inside, n) >= q * flux
-            low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
-        found.append(np.where(flux > 0, (low + high) / 2, np.nan))
-    return found[0], found[1]
+    # the curve at whole radii: a pixel has begun before one of them and is all inside at the next
+    whole = start.astype(np.intp) + 1
+    entered = p.flux * np.minimum((whole - start) / width, 1.0)
+    steps = int(whole.max(initial=0)) + 2
+    place = p.image * steps + whole
+    gain = _sums(place, entered, n * steps) + _sums(place + 1, p.flux - entered, n * steps)
+    curve = gain.reshape(n, steps).cumsum(axis=1)
+    return [np.where(flux > 0, _crossing(p, start, width, curve, q * flux), np.nan) for q in quantiles]
+
+
+def _crossing(p: _Pixels, start: Float, width: Float, curve: Float, target: Float) -> Float:
+    """Radius at which each growth curve reaches its target: between two whole radii, where few pixels matter."""
+    n = len(target)
+    top = (curve >= target[:, None]).argmax(axis=1)
+    low, high = top - 1.0, top.astype(np.float64)
+    near = np.flatnonzero((start < high[p.image]) & (start + width > low[p.image]))
+    image, begin, slope, light = p.image[near], start[near], 1.0 / width[near], p.flux[near]
+
+    def grown(radius: Float) -> Float:
+        return _sums(image, light * np.clip((radius[image] - begin) * slope, 0.0, 1.0), n)
+
+    g_low, g_high = grown(low), grown(high)
+    target = target - (curve[np.arange(n), top] - g_high)  # less what lies further inside
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        g = grown(middle)
+        beyond = g >= target
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+        g_low, g_high = np.where(beyond, g_low, g), np.where(beyond, g, g_high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(g_high > g_low, (target - g_low) / (g_high - g_low), 0.5)
+    return np.asarray(low + np.clip(share, 0.0, 1.0) * (high - low))
 
 
 def _companions(c: _Components, n: int) -> tuple[Float, Float, Float, Float]:
