@@ -30,7 +30,7 @@ from morphospace.runs import Run
 from morphospace.space.embed import symmetries
 
 DEFAULT = "SimCLR"
-EPOCHS = {"radio": 120, "galaxies": 30}  # about 500 steps each, of 256 images
+EPOCHS = {"radio": 80, "galaxies": 20}  # about 400 steps each, of 256 images
 LOADERS = {"radio": load_radio, "galaxies": load_galaxies}
 PRESETS = {"radio": "radio", "galaxies": "optical"}
 
