@@ -21,7 +21,7 @@ HEAD = """\
 One verb each, and the same verbs in Python. `morphospace VERB --help` shows what is below. Results go to stdout (`--json`
 for machines), progress and warnings to stderr. Exit status: 0 fine, 1 an error told in one line (`--debug` shows its
 traceback), 2 a mistyped command, 130 interrupted with Ctrl-C: the last line then says what is safe and how to go on.
-Nothing is overwritten without `--overwrite`. Where None is allowed, an option takes the word `none`.
+Nothing is overwritten without `--overwrite`. An option shown as `FLOAT|none` takes the word `none` too, for None.
 
 Options under a title such as **[train.loop]** are keys of that table in a config file, where `-` is `_`; see
 [Config files](config.md).

@@ -158,6 +158,20 @@ def test_search_takes_several_examples_and_conditions(folder: Path, say: Any) ->
     assert [hit["id"] for hit in said.json["hits"]] == list(expected.ids)
 
 
+def test_search_embeds_a_file_that_is_new(folder: Path, tmp_path: Path, say: Any) -> None:
+    emb = Embeddings.open(folder / "a.emb")
+    known = emb.table(["source"])["source"].to_pylist()[3]
+    new = tmp_path / "new.fits"
+    new.write_bytes(Path(known).read_bytes())
+    hits = say("search", folder / "a.emb", new, "-k", 2, "--json").json["hits"]
+    assert hits[0]["id"] == emb.ids[3]
+    assert hits[0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert emb.ids[3] not in [hit["id"] for hit in say("search", folder / "a.emb", known, "--json").json["hits"]]
+    (tmp_path / "bad.fits").write_text("no image")
+    bad = say("search", folder / "a.emb", tmp_path / "bad.fits")
+    assert (bad.status, bad.err.count("\n")) == (1, 1)
+
+
 def test_search_draws_a_picture(folder: Path, tmp_path: Path, say: Any) -> None:
     name = Embeddings.open(folder / "a.emb").ids[0]
     words = ["search", folder / "a.emb", name, "-k", 3, "--picture", tmp_path / "hits.png"]

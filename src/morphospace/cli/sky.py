@@ -21,7 +21,7 @@ _CURATE = "morphospace.sky.curate:curate"
 @verb(
     _CURATE,
     examples=[
-        "morphospace curate fits/ --out disks.cutouts --size 100 --columns OBJECT",
+        "morphospace curate fits/ --out disks.cutouts --size 100 --columns EXPTIME --columns INSTRUME",
         "morphospace curate field.fits --out field.cutouts --detect --size 64",
         "morphospace curate 'data/*.fits.gz' --out all.cutouts --keep all --resume",
     ],

@@ -54,6 +54,7 @@ def describe_embeddings(emb: Embeddings) -> tuple[dict[str, Any], str]:
     _SEARCH,
     examples=[
         'morphospace search disks.emb "GG Tau" -k 12 --exclude-radius 10arcsec',
+        "morphospace search disks.emb new/image.fits",
         "morphospace search disks.emb spiral1 --picture hits.png --cutouts disks.cutouts",
         "morphospace search disks.emb spiral1 spiral2 --not-like blob7 --where 'flags == 0'",
     ],
@@ -75,7 +76,8 @@ def search_command(
         msg = "--picture needs --cutouts STORE, where the thumbnails are"
         raise click.UsageError(msg)
     emb = Embeddings.open(embeddings)
-    target = partial(search, emb, query[0] if len(query) == 1 else query)
+    found: list[Any] = [_known_or_new(emb, one) for one in query]
+    target = partial(search, emb, found[0] if len(found) == 1 else found)
     hits = call_from(config.get("search", {}), target, "search", source=SOURCE)
     result = {
         "query": hits.query,
@@ -86,6 +88,26 @@ def search_command(
     if picture is not None and cutouts is not None:
         save_figure(plot_hits([hits], thumbs_of(emb, cutouts)), picture)
     emit(result, str(hits), as_json=state().json)
+
+
+def _known_or_new(emb: Embeddings, name: str) -> str | Embeddings:
+    """Return a name as it is, and a file that is not among the embeddings as a vector of the same space."""
+    path = Path(name)
+    if name in emb or not path.is_file():
+        return name
+    sources = emb.table(["source"])["source"].to_pylist() if "source" in emb.columns else []
+    if path.resolve() in {Path(source).resolve() for source in sources if source}:
+        return name
+    from morphospace.learn.gallery import sample_of
+    from morphospace.runs import Run
+    from morphospace.sky.images import read_image
+    from morphospace.sky.stacks import sample_stack
+    from morphospace.space.embed import Embedder
+    from morphospace.space.embeddings import Embeddings
+
+    kernel = Embedder(Run.open(str(emb.provenance.get("run"))), average=emb.provenance.get("average"))
+    stack = sample_stack(sample_of(read_image(path)), 0)
+    return Embeddings.from_arrays(None, [path.name], kernel.vectors([stack]), provenance=kernel.provenance())
 
 
 @verb(

@@ -18,11 +18,11 @@ from morphospace.learn.data import check_noise, collate_stacks
 from morphospace.learn.views import Views, make_view, plain_view
 from morphospace.learn.views import views as preset_views
 from morphospace.sky.cutouts import Cutouts
-from morphospace.sky.images import find_files, read_image
+from morphospace.sky.images import Image, find_files, read_image
 from morphospace.sky.samples import Sample
 from morphospace.sky.stacks import Stack, sample_stack, stacks
 
-__all__ = ["plot_views"]
+__all__ = ["plot_views", "sample_of"]
 
 MOST_IMAGES = 12
 _PANEL, _CAPTION = 1.2, 0.22  # inches
@@ -90,18 +90,20 @@ def plot_views(
 
 
 def _from_files(source: str | Path | Sequence[str | Path], hdu: str | int | None) -> list[_Shown]:
-    shown = []
-    for file in _spread(find_files(source)):
-        image = read_image(file, hdu=hdu)
-        sample: Sample = {
-            "image": image.data,
-            "id": file.name,
-            "mask": image.mask,
-            "pixel_scale_arcsec": image.pixel_scale_arcsec,
-            "beam": image.beam,
-        }
-        shown.append(_Shown(sample_stack(sample, 0), upright=image.hdu == ""))
-    return shown
+    files = _spread(find_files(source))
+    images = [read_image(file, hdu=hdu) for file in files]
+    return [_Shown(sample_stack(sample_of(image), 0), upright=image.hdu == "") for image in images]
+
+
+def sample_of(image: Image) -> Sample:
+    """Return an image that was read from a file as a sample, its id the name of the file."""
+    return {
+        "image": image.data,
+        "id": Path(image.source).name,
+        "mask": image.mask,
+        "pixel_scale_arcsec": image.pixel_scale_arcsec,
+        "beam": image.beam,
+    }
 
 
 def _from_store(cuts: Cutouts) -> list[_Shown]:
