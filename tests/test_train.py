@@ -178,11 +178,12 @@ def test_every_setting_goes_on_exactly(options, tmp_path):
     assert_same(fit(tmp_path / "two", resume=True, loop=replace(PLAIN, **options)), one)
 
 
-def test_a_training_begun_in_memory_goes_on_streamed(tmp_path):
+def test_a_training_begun_in_memory_goes_on_streamed(tmp_path, monkeypatch):
     data = Own(sides=(12,))
     one = fit(tmp_path / "one", data=data)
     interrupted(tmp_path / "two", KeyboardInterrupt(), at=4, data=data)
-    assert_same(fit(tmp_path / "two", data=data, resume=True, loop=replace(PLAIN, memory_gb=0.0)), one)
+    monkeypatch.setattr("morphospace.learn.data.MEMORY_SHARE", 0.0)
+    assert_same(fit(tmp_path / "two", data=data, resume=True), one)
 
 
 def test_two_trainings_are_equal_and_other_seeds_differ(whole, tmp_path):
@@ -303,9 +304,7 @@ def test_another_setting_is_refused_with_its_name(name, finished, whole, tmp_pat
 
 def test_what_changes_nothing_may_change(whole, tmp_path):
     interrupted(tmp_path / "run", KeyboardInterrupt(), at=3)
-    loop = replace(
-        PLAIN, checkpoint_minutes=3.0, memory_gb=1.0, accelerator="auto" if not torch.cuda.is_available() else "cpu"
-    )
+    loop = replace(PLAIN, checkpoint_minutes=3.0, device="cpu" if torch.cuda.is_available() else "auto")
     assert_same(fit(tmp_path / "run", resume=True, loop=loop), whole)
 
 
@@ -742,12 +741,12 @@ def test_settings_out_of_range_are_refused_before_anything_is_written(options, m
 @pytest.mark.parametrize(
     "scale, value", [("pixel", None), ("image", None), ("object", 0.3), ("sky", 1.5), ("beam", 2.0)]
 )
-def test_mixed_sizes_train_in_one_batch_at_every_scale(scale, value, tmp_path):
+def test_mixed_sizes_train_in_one_batch_at_every_scale(scale, value, tmp_path, monkeypatch):
     store = write_sky(simulate("mixed", 16, size=(16, 48), seed=2), tmp_path / "a.cutouts")
     looks = views("radio", size=12, scale=scale, scale_value=value)
-    for place, memory_gb in (("memory", None), ("streamed", 0.0)):
-        loop = replace(PLAIN, memory_gb=memory_gb)
-        run = fit(tmp_path / place, data=store, views=looks, batch_size=8, epochs=2, loop=loop)
+    for place, share in (("memory", 0.4), ("streamed", 0.0)):
+        monkeypatch.setattr("morphospace.learn.data.MEMORY_SHARE", share)
+        run = fit(tmp_path / place, data=store, views=looks, batch_size=8, epochs=2)
         assert run.config["preparation"]["scale"] == scale
         assert all(math.isfinite(float(row["loss"])) for row in history(run))
 
@@ -814,10 +813,10 @@ def test_freed_memory_is_kept_where_glibc_is(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", Library)
     monkeypatch.setattr(sys, "platform", "linux")
     keep_freed_memory()
-    assert asked == [(-3, 1 << 30), (-1, (1 << 31) - 1)]
+    assert asked == [(-3, 1 << 30), (-1, (1 << 31) - 1), (-8, 1)]
     monkeypatch.setattr(sys, "platform", "darwin")
     keep_freed_memory()
-    assert len(asked) == 2
+    assert len(asked) == 3
 
     def missing(_name):
         msg = "no glibc here"

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -23,7 +23,7 @@ from morphospace.learn.prepare import Geometry, Preparation, Prepared, prepare_s
 from morphospace.learn.views import Collated
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
-from morphospace.sky.shape import measure_shapes
+from morphospace.sky.shape import measure_radii
 from morphospace.sky.stacks import Stack, stacks
 
 __all__ = [
@@ -45,6 +45,9 @@ _POOL_ROWS, _POOL_BYTES, _LEAST_POOL_ROWS = 8192, 512 << 20, 512
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
+Sampler = Callable[[int, torch.Generator], Tensor]
+
+
 class Data(Protocol):
     """What the loop needs of a data set."""
 
@@ -63,9 +66,12 @@ class Data(Protocol):
 class MemoryData:
     """All prepared images in one block of memory."""
 
-    def __init__(self, block: Collated, preparation: Preparation, *, pool: int = _POOL_ROWS) -> None:
+    def __init__(
+        self, block: Collated, preparation: Preparation, *, pool: int = _POOL_ROWS, sampler: Sampler | None = None
+    ) -> None:
         self._block = block
         self._pool = pool
+        self._sampler = sampler
         self.preparation = preparation
         self.bands = block.x.shape[1]
 
@@ -79,7 +85,7 @@ class MemoryData:
 
     def epoch(self, generator: torch.Generator, batch_size: int) -> Iterator[Collated]:
         """Yield full batches in random order."""
-        for pool in _pools(len(self), generator, batch_size, self._pool):
+        for pool in _pools(_order(len(self), generator, self._pool, self._sampler), batch_size, self._pool):
             for rows in _batches(pool, generator, batch_size):
                 yield self.rows(rows)
 
@@ -87,9 +93,17 @@ class MemoryData:
 class StreamedData:
     """Images read as they are needed, in the order in which `MemoryData` would give them."""
 
-    def __init__(self, source: Cutouts | Samples, preparation: Preparation, *, pool: int = _POOL_ROWS) -> None:
+    def __init__(
+        self,
+        source: Cutouts | Samples,
+        preparation: Preparation,
+        *,
+        pool: int = _POOL_ROWS,
+        sampler: Sampler | None = None,
+    ) -> None:
         self._source = source
         self._pool = pool
+        self._sampler = sampler
         self.preparation = preparation
         self.bands = first_shape(source)[0]
 
@@ -102,7 +116,7 @@ class StreamedData:
 
     def epoch(self, generator: torch.Generator, batch_size: int) -> Iterator[Collated]:
         """Yield full batches; the next pool is read while the last is used."""
-        pools = _pools(len(self), generator, batch_size, self._pool)
+        pools = _pools(_order(len(self), generator, self._pool, self._sampler), batch_size, self._pool)
         with ThreadPoolExecutor(1) as reader:
             reading = reader.submit(self.rows, pools[0].sort().values) if pools else None
             for pool, following in itertools.zip_longest(pools, pools[1:]):
@@ -115,15 +129,24 @@ class StreamedData:
                     yield block.rows(torch.searchsorted(ordered, rows))
 
 
-def _pools(n: int, generator: torch.Generator, batch_size: int, rows: int) -> list[Tensor]:
+def _order(n: int, generator: torch.Generator, rows: int, sampler: Sampler | None) -> Tensor:
+    if sampler is not None:
+        order = torch.as_tensor(sampler(n, generator), dtype=torch.int64)
+        if order.shape != (n,) or int(order.min()) < 0 or int(order.max()) >= n:
+            msg = f"sampler must return {n} row numbers from 0 to {n - 1}; got shape {tuple(order.shape)}."
+            raise ShapeError(msg)
+        return order
     # neighbours are read together: a disk likes runs, training likes disorder; in memory the order is the same, so that
     # what comes out of a training does not depend on how much memory was free
     run = max(1, min(64, rows // 128))
     starts = torch.randperm(-(-n // run), generator=generator) * run
     order = (starts[:, None] + torch.arange(run)).flatten()
-    order = order[order < n]
+    return order[order < n]
+
+
+def _pools(order: Tensor, batch_size: int, rows: int) -> list[Tensor]:
     size = max(batch_size, rows // batch_size * batch_size)
-    return [order[i : i + size] for i in range(0, n - batch_size + 1, size)]
+    return [order[i : i + size] for i in range(0, len(order) - batch_size + 1, size)]
 
 
 def _batches(pool: Tensor, generator: torch.Generator, batch_size: int) -> list[Tensor]:
@@ -142,7 +165,13 @@ class _Survey(NamedTuple):
     image_bytes: int  # of a prepared image in the block, with its mask
 
 
-def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_bytes: int | None = None) -> Data:
+def open_data(
+    source: Cutouts | Samples,
+    preparation: Preparation,
+    *,
+    memory_bytes: int | None = None,
+    sampler: Sampler | None = None,
+) -> Data:
     """Open a store or samples for training, in memory if they fit.
 
     Parameters
@@ -153,6 +182,8 @@ def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_byt
         How they are brought to the network.
     memory_bytes : int, optional
         What the block may take; 40 % of the free memory if not given.
+    sampler : callable, optional
+        From the number of images and a generator to the rows of an epoch; see `Loop`.
 
     Returns
     -------
@@ -175,9 +206,10 @@ def open_data(source: Cutouts | Samples, preparation: Preparation, *, memory_byt
     limit = _free_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
     pool = max(_LEAST_POOL_ROWS, min(_POOL_ROWS, _POOL_BYTES // survey.image_bytes))
     if need <= limit:
-        return MemoryData(collate_stacks(stacks(source), preparation, count=len(source)), preparation, pool=pool)
+        block = collate_stacks(stacks(source), preparation, count=len(source))
+        return MemoryData(block, preparation, pool=pool, sampler=sampler)
     logger.info("%.1f GB of prepared images do not fit in memory; they are streamed", need / 1e9)
-    return StreamedData(source, preparation, pool=pool)
+    return StreamedData(source, preparation, pool=pool, sampler=sampler)
 
 
 def check_noise(preparation: Preparation, quiet: Sequence[str], count: int) -> None:
@@ -327,7 +359,7 @@ def _radii(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
         n_valid = np.isfinite(images).sum(axis=2)
         images = np.where(n_valid > 0, np.nansum(images, axis=2) / np.maximum(n_valid, 1), np.nan)
         sigma = sigma / np.sqrt(stack.images.shape[2])
-    return measure_shapes(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts).r90
+    return measure_radii(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts)
 
 
 def _tensor(planes: NDArray[np.generic]) -> Tensor:
