@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -596,6 +597,22 @@ def test_ctrl_c_leaves_a_store_that_opens_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(reader_module, "read_image", read_image)
     assert Cutouts.open(tmp_path / "x.cutouts").ids == ["good0000", "good0001", "good0002"]
     assert len(curate(tmp_path / "in", out=tmp_path / "x.cutouts", resume=True)) == 5
+
+
+def test_a_run_broken_off_while_repeats_are_taken_out_goes_on(tmp_path, monkeypatch):
+    files = write_good(tmp_path / "in", 8)
+    files.append(shutil.copy(files[2], tmp_path / "in" / "a.fits"))  # makes good0002 superfluous at the end
+    whole = curate(files, out=tmp_path / "whole.cutouts")
+    with monkeypatch.context() as patch:
+        stop = SimpleNamespace(ParquetFile=lambda file: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr("morphospace.sky.prune.pq", stop)
+        with pytest.raises(KeyboardInterrupt):
+            curate(files, out=tmp_path / "x.cutouts")
+    assert list((tmp_path / "x.cutouts").glob("_old-*"))
+    resumed = curate(files, out=tmp_path / "x.cutouts", resume=True)
+    assert resumed.ids == [*(f"good{n:04d}" for n in (0, 1, 3, 4, 5, 6, 7)), "a"]
+    assert resumed.fingerprint == whole.fingerprint
+    assert not list(resumed.path.glob("_old-*"))
 
 
 # -- real data -----------------------------------------------------------------------------------------------------
