@@ -30,9 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from _env import arguments, median_of, print_environment, report, set_threads
 from morphospace.learn.data import MemoryData, open_data
-from morphospace.learn.loop import Loop, draw_batch
+from morphospace.learn.loop import draw_batch
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods import BYOL
+from morphospace.learn.settings import Loop
 from morphospace.learn.train import train
 from morphospace.learn.views import Views, views
 from morphospace.sky.curate import curate

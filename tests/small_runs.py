@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from morphospace.learn.loop import Loop
 from morphospace.learn.methods import BYOL
+from morphospace.learn.settings import Loop
 from morphospace.learn.train import train
 from morphospace.learn.views import views
 from morphospace.runs import Run
-from morphospace.space.embed import embed
+from morphospace.sky.cutouts import Cutouts
+from morphospace.space import embed as embed_module
 
 N, EPOCHS, BATCH = 20, 3, 6
 STEPS = EPOCHS * (N // BATCH)
-PLAIN = Loop(precision="32-true", accelerator="cpu")
-EAGER = Loop(precision="32-true", accelerator="cpu", checkpoint_minutes=0.0)
+PLAIN = Loop(precision="32-true", device="cpu")
+EAGER = Loop(precision="32-true", device="cpu", checkpoint_minutes=0.0)
 LOOKS = views(size=8, scale="pixel")
 
 
@@ -109,7 +110,7 @@ def process(target: Callable[..., None], *args: Any):
     return context.Process(target=target, args=args, daemon=True)
 
 
-def kill_when(child: Any, condition: Callable[[], bool], *, timeout: float = 60.0) -> None:
+def kill_when(child: Any, condition: Callable[[], bool], *, timeout: float = 300.0) -> None:
     """Start a process and kill it with -9 as soon as a condition holds."""
     child.start()
     end = time.monotonic() + timeout
@@ -135,7 +136,7 @@ def train_slowly(out: Path, pause: float) -> None:
     fit(out, method, loop=EAGER)
 
 
-def embed_slowly(run: Path, data: Any, out: Path, pause: float) -> None:
+def embed_slowly(run: Path, store: Path, out: Path, pause: float) -> None:
     torch.set_num_threads(1)
     network = tiny()
     original = network.forward
@@ -145,4 +146,5 @@ def embed_slowly(run: Path, data: Any, out: Path, pause: float) -> None:
         return original(*args)
 
     network.forward = slow
-    embed(run, data, out=out, encoder=network, batch_size=64)
+    embed_module.SAVE_SECONDS = 0.0
+    embed_module.embed(run, Cutouts.open(store), out=out, encoder=network, batch_size=3)

@@ -8,13 +8,12 @@ from torch import Tensor
 from morphospace.learn.data import Data
 from morphospace.learn.methods.base import Method
 from morphospace.learn.record import methods_text
-from morphospace.learn.views import plain_view
+from morphospace.learn.vectors import vectors_of
 from morphospace.runs import Run, save_tensors, write_text
 
-__all__ = ["finish_run", "reference_of", "vectors_of"]
+__all__ = ["finish_run", "reference_of"]
 
 REFERENCE_ROWS = 20_000
-_BATCH = 256
 
 
 def finish_run(run: Run, method: Method, data: Data, *, seed: int) -> None:
@@ -26,18 +25,6 @@ def finish_run(run: Run, method: Method, data: Data, *, seed: int) -> None:
     write_text(run.path / "METHODS.md", methods_text(run))
     save_tensors(run.path / "weights.safetensors", method.state_dict())
     (run.path / "checkpoint.pt").unlink(missing_ok=True)
-
-
-@torch.no_grad()
-def vectors_of(method: Method, data: Data, rows: list[int]) -> Tensor:
-    """Return the vectors of chosen rows, (n, D) float32 on the CPU, as `embed` without averaging gives them."""
-    device = next(method.parameters()).device
-    found = []
-    for start in range(0, len(rows), _BATCH):
-        block = data.rows(rows[start : start + _BATCH]).to(device)
-        x = plain_view(block, data.preparation)
-        found.append(method.outputs(x)["vector"].float().cpu())
-    return torch.cat(found)
 
 
 def reference_of(vectors: Tensor) -> dict[str, Tensor]:

@@ -4,101 +4,32 @@ from __future__ import annotations
 
 import csv
 import itertools
-import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from lightning_fabric import Fabric
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
 from morphospace._optional import optional_import
-from morphospace.errors import ConfigError, TrainingError
+from morphospace.errors import TrainingError
 from morphospace.learn.checkpoint import Progress, load_checkpoint, save_checkpoint
 from morphospace.learn.data import Data
 from morphospace.learn.methods.base import Batch, Loss, Method, Phase
-from morphospace.learn.schedule import Schedule
+from morphospace.learn.settings import Loop, Settings, check_same
+from morphospace.learn.stop import Watch
 from morphospace.learn.views import Collated, Views, make_view
 from morphospace.runs import Run, placing, save_tensors
 
-__all__ = ["HeldInterrupts", "Loop", "Settings", "Training", "check_same", "draw_batch"]
-
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
-
-# may change in the course of a training: they decide how it runs, not what comes out
-_FREE = {
-    ("data", "path"),
-    ("loop", "accelerator"),
-    ("loop", "checkpoint_minutes"),
-    ("loop", "memory_gb"),
-    ("loop", "tensorboard"),
-}
-
-
-@dataclass(frozen=True)
-class Loop:
-    """The rarer settings of a training.
-
-    Parameters
-    ----------
-    schedule : Schedule
-        Of the learning rate.
-    optimizer : callable, optional
-        From parameter groups to an optimiser; AdamW with `weight_decay` if not given.
-    weight_decay : float, >= 0
-        Of weight matrices; norms and biases have none.
-    clip : float, >= 0
-        Largest norm of the gradient; 0 for no clipping.
-    precision : {"auto", "32-true", "bf16-mixed", "16-mixed"}
-        ``auto`` takes bf16 where the processor computes in it.
-    accelerator : str
-        As Lightning Fabric names them: ``auto``, ``cpu``, ``cuda``, ``mps``.
-    devices : int, >= 1
-        How many of them.
-    checkpoint_minutes : float, >= 0
-        A checkpoint is written when the last is older than this, and on Ctrl-C.
-    tensorboard : bool
-        Whether to write TensorBoard events beside ``history.csv``.
-    memory_gb : float, optional
-        What the prepared images may take before they are streamed; 40 % of the free memory if not given.
-    """
-
-    schedule: Schedule = field(default_factory=Schedule)
-    optimizer: Callable[[list[dict[str, object]]], Optimizer] | None = None
-    weight_decay: float = 1e-4
-    clip: float = 5.0
-    precision: Precision = "auto"
-    accelerator: str = "auto"
-    devices: int = 1
-    checkpoint_minutes: float = 5.0
-    tensorboard: bool = False
-    memory_gb: float | None = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings that every training has; see `train`."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.lr < math.inf:
-            msg = (
-                "train needs epochs >= 1, batch_size >= 2 and lr > 0; "
-                f"got {self.epochs}, {self.batch_size} and {self.lr}."
-            )
-            raise ConfigError(msg)
+__all__ = ["HeldInterrupts", "Training", "draw_batch"]
 
 
 def draw_batch(block: Collated, method: Method, views: Views, generator: torch.Generator) -> Batch:
@@ -167,6 +98,7 @@ class Training:
         self._saved_at = time.monotonic()
         self._whole = True  # between steps: weights, optimiser and progress belong together
         self._events: Any = None
+        self._watch: Watch | None = None
 
     @property
     def _checkpoint(self) -> Path:
@@ -217,7 +149,7 @@ class Training:
         self.method.train()
         try:
             with HeldInterrupts() as interrupts:
-                while self.progress.phase < len(phases):
+                while self.progress.phase < len(phases) and not self._patience_lost:
                     first = sum(epochs[: self.progress.phase])
                     self._phase(phases[self.progress.phase], first, epochs, bar, interrupts)
                     self.progress.phase += 1
@@ -229,7 +161,34 @@ class Training:
             bar.close()
             if self._events is not None:
                 self._events.close()
+        if self._watch is not None:
+            self.method.load_state_dict(load_file(self._best))
         self._save()
+
+    def watch(self, watch: Watch) -> None:
+        """Stop by a figure of the space, and end with the weights that were best in it."""
+        self._watch = watch
+
+    @property
+    def _best(self) -> Path:
+        return self.run.path / "best.safetensors"
+
+    @property
+    def _patience_lost(self) -> bool:
+        return self._watch is not None and self.progress.waited >= self._watch.stop.patience
+
+    def _look(self) -> dict[str, float]:
+        """Measure the figure of the stopping rule, and keep the weights where it is the best so far."""
+        if self._watch is None:
+            return {}
+        value, p = self._watch.measure(self.method), self.progress
+        if value > p.best:
+            p.best, p.waited = value, 0
+            if self.fabric.is_global_zero:
+                save_tensors(self._best, self.method.state_dict())
+        else:
+            p.waited += 1
+        return {f"stop_{self._watch.stop.figure}": value}
 
     def _phase(
         self,
@@ -246,7 +205,7 @@ class Training:
             generator = self._generator(-1 - p.phase)
             self.method.on_phase_start(phase, self._batches(self._generator(-1 - p.phase), generator))
             p.started, self._whole = p.phase, True
-        while p.epoch < first_epoch + length:
+        while p.epoch < first_epoch + length and not self._patience_lost:
             began, done = time.monotonic(), p.batch
             for block in self._rest_of_epoch():
                 part = (p.step - first_epoch * self.batches) / (length * self.batches)
@@ -313,6 +272,7 @@ class Training:
         figures = {k: v / max(1, p.batch) for k, v in p.sums.items()}
         lr = float(self.optimizer.param_groups[0]["lr"])
         p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
+        figures |= self._look()
         if not self.fabric.is_global_zero:
             return
         row = {"epoch": p.epoch, "phase": phase.name, "lr": lr, "images_per_s": round(rate, 1), **figures}
@@ -399,25 +359,3 @@ def _append_row(file: Path, header: list[str], row: Mapping[str, Any]) -> None:
 def _write_history(file: Path, rows: Iterable[Iterable[Any]]) -> None:
     with placing(file) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows(rows)
-
-
-def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run whose configuration decides another result.
-
-    Raises
-    ------
-    ConfigError
-        If a setting differs; versions, the place of the store and what changes the speed alone may.
-    """
-    for table in ("bands", "layer", "encoder", "method", "preparation", "views", "train", "loop", "data"):
-        before, now = (
-            found if isinstance(found, Mapping) else {"": found} for found in (old.get(table), new.get(table))
-        )
-        for key in sorted({*before, *now}, key=lambda k: (k != "name", k)):
-            if (table, key) not in _FREE and before.get(key) != now.get(key):
-                name = f"{table}.{key}".removesuffix(".")
-                msg = (
-                    f"the interrupted run has {name} = {before.get(key)}, this call {now.get(key)}; "
-                    "resume it unchanged, or begin another run with a new out=."
-                )
-                raise ConfigError(msg)

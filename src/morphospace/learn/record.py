@@ -13,9 +13,9 @@ from torch import nn
 from morphospace.errors import ConfigError
 from morphospace.learn.data import first_shape
 from morphospace.learn.encoders import ENCODERS, encoder
-from morphospace.learn.loop import Loop, Settings
 from morphospace.learn.methods import METHODS, Method
 from morphospace.learn.prepare import Preparation
+from morphospace.learn.settings import Loop, Settings
 from morphospace.learn.views import Views
 from morphospace.runs import Run, software_versions
 from morphospace.sky.cutouts import Cutouts

@@ -14,10 +14,12 @@ from morphospace.learn.data import Data, first_shape, open_data
 from morphospace.learn.doctor import doctor
 from morphospace.learn.finish import finish_run
 from morphospace.learn.layers import check_vectors, trial_run
-from morphospace.learn.loop import Loop, Precision, Settings, Training, check_same
+from morphospace.learn.loop import Training
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods.base import Method
 from morphospace.learn.record import describe_run
+from morphospace.learn.settings import Loop, Precision, Settings, check_same
+from morphospace.learn.stop import Watch, labels_of
 from morphospace.learn.views import Views, plain_view
 from morphospace.learn.views import views as preset_views
 from morphospace.runs import Run
@@ -87,8 +89,9 @@ def train(
     loop = replace(loop, precision=_precision(loop))
     settings = Settings(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     run = _open_folder(Path(out), resume=resume)
-    if len(data) < 2 * loop.devices:
-        raise DataError(_too_few(len(data), loop.devices))
+    accelerator, devices = loop.fabric_devices
+    if len(data) < 2 * loop.n_devices:
+        raise DataError(_too_few(len(data), loop.n_devices))
     chosen = views or preset_views("radio" if first_shape(data)[0] == 1 else "optical")
     config = describe_run(method, data, chosen, settings, loop)
     if run.finished:
@@ -96,12 +99,14 @@ def train(
     else:
         keep_freed_memory()
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on every call
-        fabric = Fabric(accelerator=loop.accelerator, devices=loop.devices, precision=loop.precision)  # type: ignore[arg-type]
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=loop.precision)  # type: ignore[arg-type]
         fabric.launch()
-        limit = None if loop.memory_gb is None else int(loop.memory_gb * 1e9)
-        opened = open_data(data, chosen.prepare, memory_bytes=limit)
+        opened = open_data(data, chosen.prepare, sampler=loop.sampler)
         _check_encoder(method, opened)
         training = Training(run, fabric, method, opened, chosen, settings, loop)
+        if loop.stop.figure != "none":
+            labels = labels_of(data, loop.stop.label) if loop.stop.figure == "knn" else None
+            training.watch(Watch(loop.stop, opened, labels, seed=seed))
         training.start(config)
         training.fit()
         if fabric.is_global_zero:
@@ -140,8 +145,9 @@ def _open_folder(path: Path, *, resume: bool) -> Run:
 def _precision(loop: Loop) -> Precision:
     if loop.precision != "auto":
         return loop.precision
-    if loop.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+    kind = loop.fabric_devices[0]
+    if kind in ("auto", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    if loop.accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
+    if kind in ("auto", "cpu") and not torch.backends.mps.is_available():
         return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
     return "32-true"
