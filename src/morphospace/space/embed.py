@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from morphospace._parts import one_batch
 from morphospace.errors import ConfigError, ShapeError, StoreError
 from morphospace.learn.data import check_noise, collate_stacks
 from morphospace.learn.memory import keep_freed_memory
@@ -49,6 +51,7 @@ _LEFT_BEHIND = (
 # beyond this quantile of the training vectors' own distances an image is unlike them; one in 200 is expected there
 _NOVEL_QUANTILE = 0.995
 _NOVEL_SHARE = 0.1
+SAVE_SECONDS = 300.0  # a part of 64 MiB can take longer; what is not on disk is computed again after a kill
 
 
 def embed(
@@ -108,10 +111,14 @@ def embed(
     with EmbeddingsWriter(out, schema, provenance=kernel.provenance(), resume=resume, overwrite=overwrite) as writer:
         done = _done_rows(writer, data, Path(out)) if resume else 0
         bar = tqdm(total=len(data), initial=done, unit="image", desc="embed", disable=not sys.stderr.isatty())
+        saved = time.monotonic()
         with bar:
             for batch in kernel.run_through(data, done):
                 writer.append(batch.select(schema.names))
                 bar.update(batch.num_rows)
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    writer.flush()
+                    saved = time.monotonic()
     embeddings = Embeddings.open(out)
     _warn_if_unlike(embeddings, run)
     return embeddings
@@ -191,10 +198,23 @@ class Embedder:
         RecordBatch
             ``id``, ``vector``, ``novelty``, columns of the method, and the row's other columns; same order.
         """
-        return next(self._blocks([batch]))
+        blocks = list(self._blocks([batch]))
+        if blocks:
+            return one_batch(pa.Table.from_batches(blocks))
+        light = {name: batch[name] for name in batch.schema.names if name not in _LEFT_BEHIND}
+        nothing = {"vector": np.empty((0, self.method.dim), np.float32), "novelty": np.empty(0, np.float32)}
+        return self._table(nothing, light)
 
     def run_through(self, data: Cutouts | Samples, start: int = 0) -> Iterator[pa.RecordBatch]:
         """Yield the embeddings of all rows from `start` on."""
+        # the last digits of a vector depend on how many images went with it: the same ones go again
+        again = start % self.batch_size
+        for batch in self._run_from(data, start - again):
+            if again < batch.num_rows:
+                yield batch.slice(again)
+            again = max(0, again - batch.num_rows)
+
+    def _run_from(self, data: Cutouts | Samples, start: int) -> Iterator[pa.RecordBatch]:
         if isinstance(data, Cutouts):
             kept = data if start == 0 else data.keep(np.arange(start, len(data)))
             names = [f.name for f in data.schema if f.name not in _LEFT_BEHIND or f.name in COLUMNS]
@@ -226,7 +246,7 @@ class Embedder:
                     "embed cutouts with the same bands, or train on these."
                 )
                 raise ShapeError(msg)
-            quiet = [n for n, s in zip(stack.ids, stack.sigma, strict=True) if not (s > 0).all()]
+            quiet = [n for n, s in zip(stack.ids, stack.sigma, strict=True) if (s <= 0).any()]
             check_noise(self.preparation, quiet, len(stack.ids))
         return collate_stacks(block, self.preparation)
 

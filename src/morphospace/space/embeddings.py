@@ -348,6 +348,10 @@ class EmbeddingsWriter:
         """
         self._writer.write(batch)
 
+    def flush(self) -> None:
+        """Put all rows so far on disk; no later event can lose them."""
+        self._writer.flush()
+
 
 def embeddings_schema(dim: int, columns: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Make the schema of a store: ``id``, ``vector`` (float32, fixed size) and further columns.
