@@ -33,16 +33,22 @@ class FlagDefinition:
 
 
 DEFINITIONS: tuple[FlagDefinition, ...] = (
-    FlagDefinition(Flag.MISSING_PIXELS, "some pixels are blank", "At least one pixel is NaN, infinite, BLANK or masked."),
     FlagDefinition(
-        Flag.EDGE, "the source touches the border", "The footprint above 3 sigma reaches the border of the image."
+        Flag.MISSING_PIXELS, "some pixels are blank", "At least one pixel is NaN, infinite, BLANK or masked."
+    ),
+    FlagDefinition(
+        Flag.EDGE,
+        "the source touches the border",
+        "The footprint above 3 sigma of the source at the centre, else of the brightest, reaches the border of the valid "
+        "pixels.",
     ),
     FlagDefinition(Flag.LOW_SNR, "no pixel stands out of the noise", "The peak is below 5 sigma."),
     FlagDefinition(Flag.CONSTANT, "all pixels are equal", "All valid pixels have one value."),
     FlagDefinition(
         Flag.SATURATED,
         "the brightest pixels are clipped",
-        "A pixel reaches SATURATE of the header, or at least 4 connected pixels share the maximum.",
+        "A pixel reaches SATURATE of the header, or at least 4 connected pixels share the maximum (8-bit pictures: at 255 "
+        "only; other integers: from 255 steps above the level).",
     ),
     FlagDefinition(
         Flag.DUPLICATE,
