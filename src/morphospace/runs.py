@@ -96,7 +96,12 @@ class Run:
     def health(self) -> dict[str, Any]:
         """The verdict on the trained encoder with its figures; empty before the training has ended."""
         file = self.path / "health.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError as error:  # not JSON or not UTF-8
+            msg = f"'{file}' cannot be read ({error}); write it again with: morphospace doctor {self.path}"
+            raise StoreError(msg) from None
+        return found
 
     def space_id(self, *, average: str | None = None, config: Mapping[str, Any] | None = None) -> str:
         """Identify the space of this run's vectors: 16 hexadecimal digits.
