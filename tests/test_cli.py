@@ -176,7 +176,10 @@ def test_search_draws_a_picture(folder: Path, tmp_path: Path, say: Any) -> None:
     name = Embeddings.open(folder / "a.emb").ids[0]
     words = ["search", folder / "a.emb", name, "-k", 3, "--picture", tmp_path / "hits.png"]
     assert say(*words).status == 2  # needs the thumbnails
-    assert say(*words, "--cutouts", folder / "a.cutouts").status == 0
+    words += ["--cutouts", folder / "a.cutouts"]
+    assert say(*words).status == 0
+    assert "--overwrite" in say(*words).err
+    assert say(*words, "--overwrite").status == 0
     assert (tmp_path / "hits.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -204,7 +207,7 @@ def test_thumbnails_of_another_store_are_refused(folder: Path, tmp_path: Path, s
     words = ["export", folder / "a.emb", tmp_path / "projector", "--format", "tensorboard"]
     said = say(*words, "--cutouts", tmp_path / "other.cutouts")
     assert said.status == 1
-    assert "has no cutout" in said.err
+    assert "are not in the cutouts" in said.err
 
 
 def test_doctor_gives_a_verdict(folder: Path, say: Any) -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from morphospace.cli import signatures
 from morphospace.cli.options import State, Verb, options_from, state, verb
-from morphospace.cli.output import aligned, emit, messages_on_stderr, plain
+from morphospace.cli.output import emit, messages_on_stderr, plain
 from morphospace.cli.signatures import REQUIRED, Kind, signature_of
 
 LIBRARY = '''
@@ -329,16 +329,6 @@ def test_emit_chooses_text_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"a": math.nan}, "words", as_json=True)
     emit({"a": 1}, "words", as_json=False)
     assert capsys.readouterr().out == '{"a": null}\nwords\n'
-
-
-def test_aligned_table() -> None:
-    rows = [["M51", 0.98765, None], ["NGC 1\x1b[31m", 12, 3]]
-    assert aligned(["id", "score", "n"], rows).splitlines() == [
-        "id             score n",
-        "M51           0.9877 -",
-        "NGC 1\\x1b[31m     12 3",
-    ]
-    assert aligned(["id", "n"], []) == "id n"
 
 
 def test_messages_are_single_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

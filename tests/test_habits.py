@@ -186,30 +186,25 @@ def test_tests_weigh_at_least_four_fifths_of_the_code() -> None:
 
 
 def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def fastest(code: str, *, enough: float) -> float:
-    """Return the shortest time that code took in several fresh processes; a busy machine slows some of them."""
-    timed = f"import time; t = time.perf_counter()\n{code}\nprint(time.perf_counter() - t)"
-    best = float("inf")
-    for _ in range(10):
-        best = min(best, float(run_python(timed).split()[-1]))
-        if best <= enough:
-            break
-    return best
+def least_work(code: str) -> float:
+    """Return the least processor time, in seconds, of three fresh processes: what they take on a quiet machine."""
+    timed = f"{code}\nimport time; print(time.process_time())"
+    return min(float(run_python(timed).split()[-1]) for _ in range(3))
 
 
 def test_import_is_light() -> None:
-    assert fastest("import morphospace", enough=0.2) <= 0.2
+    assert least_work("import morphospace") <= 0.2
     heavy = run_python("import sys, morphospace; print({'torch', 'numpy', 'astropy'} & set(sys.modules))")
     assert heavy.strip() == "set()"
 
 
 def test_help_is_light() -> None:
-    assert fastest("from morphospace.cli import main; main(['--help'])", enough=0.5) <= 0.5
+    assert least_work("from morphospace.cli import main; main(['--help'])") <= 0.5
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
@@ -331,7 +326,7 @@ def test_every_public_name_is_in_the_api_page() -> None:
 @pytest.mark.parametrize("script", ["make_cli.py", "make_api.py"])
 def test_written_pages_are_current(script: str) -> None:
     words = [sys.executable, str(ROOT / "docs" / script), "--check"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -374,7 +369,7 @@ def test_python_in_docs_runs(page: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", BENCHMARKS, ids=lambda path: path.stem)
 def test_benchmarks_explain_themselves(script: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(script), "--help"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(script), "--help"], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout

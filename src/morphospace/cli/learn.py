@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
-from morphospace.cli.output import emit
+from morphospace.cli.output import emit, refuse_existing
 from morphospace.cli.pipeline import Pipeline, check, config_of_run, merged
 from morphospace.config import apply_overrides, call_from, load_toml
-from morphospace.errors import ConfigError, StoreError
+from morphospace.errors import ConfigError
 
 if TYPE_CHECKING:
     from morphospace.runs import Run
@@ -123,9 +123,7 @@ def views_command(
     from morphospace.learn.gallery import plot_views
     from morphospace.space.figures import save_figure
 
-    if Path(out).exists() and not overwrite:
-        msg = f"'{out}' is there already; choose another name with --out, or give --overwrite."
-        raise StoreError(msg)
+    refuse_existing(out, overwrite=overwrite)
     pipeline = Pipeline(apply_overrides(config, overrides), SOURCE)
     check({name: table for name, table in pipeline.config.items() if name != "plot"}, SOURCE)
     source, bands = _images(images)

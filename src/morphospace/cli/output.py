@@ -9,13 +9,16 @@ import numbers
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["aligned", "emit", "messages_on_stderr", "plain"]
+from morphospace.errors import StoreError
+
+__all__ = ["emit", "messages_on_stderr", "plain", "refuse_existing"]
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
@@ -50,48 +53,24 @@ def emit(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     click.echo(json.dumps(plain(result)) if as_json else text)
 
 
-def aligned(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table with its columns aligned, numbers to the right.
+def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse to write over a file.
 
     Parameters
     ----------
-    headings : sequence of str
-        One for each column.
-    rows : sequence of sequences
-        Texts, numbers or None, which shows as "-"; floats keep four significant digits, integers all.
+    path : path
+        What would be written.
+    overwrite : bool
+        Whether that was asked for.
 
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> print(aligned(["id", "n"], [["M51", 3], ["NGC 1", 12]]))
-    id     n
-    M51    3
-    NGC 1 12
+    Raises
+    ------
+    StoreError
+        If the file is there and it was not.
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    columns = list(zip(*([list(headings), *cells]), strict=True))
-    widths = [max(len(cell) for cell in column) for column in columns]
-    numeric = [all(isinstance(row[i], numbers.Real) or row[i] is None for row in rows) for i in range(len(headings))]
-    lines = []
-    for line in [list(headings), *cells]:
-        padded = [
-            cell.rjust(width) if right and rows else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ]
-        lines.append(" ".join(padded).rstrip())
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
-        return f"{float(value):.4g}"
-    # a name from a file must not steer the terminal
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
+    if Path(path).exists() and not overwrite:
+        msg = f"'{path}' is there already; choose another name, or give --overwrite."
+        raise StoreError(msg)
 
 
 class _Lines(logging.Formatter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphospace.config import arguments_from, call_from, nearest
-from morphospace.errors import ConfigError, DataError
+from morphospace.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from morphospace.learn.methods import Method
     from morphospace.learn.prepare import Preparation
     from morphospace.learn.views import Views
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from morphospace.sky.cutouts import Cutouts
     from morphospace.space.embeddings import Embeddings
 
-__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged", "thumbs_of"]
+__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged"]
 
 #: Tables of a config file, in the order of work.
 TABLES = ("curate", "encoder", "method", "views", "train", "embed", "export")
@@ -132,10 +129,12 @@ class Pipeline:
 
     def export(self, emb: Embeddings) -> Path:
         """Call export with the table [export]; thumbnails come from the store under its key ``cutouts``."""
+        from morphospace.sky.cutouts import Cutouts
         from morphospace.space.export import export
+        from morphospace.space.tiles import thumbs_of
 
         cutouts = self.table("export").get("cutouts")
-        thumbs = None if cutouts is None else thumbs_of(emb, cutouts)
+        thumbs = None if cutouts is None else thumbs_of(Cutouts.open(cutouts), emb)
         table = self.table("export", without=_BESIDE["export"])
         return call_from(table, partial(export, emb, thumbs=thumbs), "export", source=self.source)
 
@@ -196,39 +195,6 @@ def merged(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         below = result.get(key)
         result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result
-
-
-def thumbs_of(emb: Embeddings, cutouts: str) -> Callable[[Sequence[int]], list[NDArray[np.uint8]]]:
-    """Return what gives the thumbnails of rows of embeddings, from the store they were made of.
-
-    Parameters
-    ----------
-    emb : Embeddings
-        Its ids say which cutouts are meant.
-    cutouts : str
-        Folder of the store.
-
-    Returns
-    -------
-    callable
-        From row numbers to pictures, as `export` and the figures take them.
-
-    Raises
-    ------
-    DataError
-        If the store lacks one of the objects.
-    """
-    from morphospace.sky.cutouts import Cutouts
-    from morphospace.sky.thumbs import decode_thumb, load_thumbs
-
-    cuts = Cutouts.open(cutouts)
-    row_of = {name: row for row, name in enumerate(cuts.ids)}
-    absent = next((name for name in emb.ids if name not in row_of), None)
-    if absent is not None:
-        msg = f"'{cutouts}' has no cutout '{absent}'; give the store that the embeddings were made of."
-        raise DataError(msg)
-    rows = [row_of[name] for name in emb.ids]
-    return lambda wanted: [decode_thumb(thumb) for thumb in load_thumbs(cuts, [rows[row] for row in wanted])]
 
 
 def config_of_run(run: Run) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
-from morphospace.cli.output import emit
-from morphospace.cli.pipeline import Pipeline, thumbs_of
+from morphospace.cli.output import emit, refuse_existing
+from morphospace.cli.pipeline import Pipeline
 from morphospace.config import call_from
 
 if TYPE_CHECKING:
@@ -63,18 +63,28 @@ def describe_embeddings(emb: Embeddings) -> tuple[dict[str, Any], str]:
 @click.argument("query", nargs=-1, required=True)
 @click.option("--picture", type=click.Path(), help="Draw query and hits into this .png, .pdf or .svg; needs --cutouts.")
 @click.option("--cutouts", type=click.Path(), help="Store that the embeddings come from, for --picture.")
+@click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
 @options_from(_SEARCH, "search", skip=("emb", "query"))
 def search_command(
-    config: dict[str, Any], embeddings: str, query: tuple[str, ...], picture: str | None, cutouts: str | None
+    config: dict[str, Any],
+    embeddings: str,
+    query: tuple[str, ...],
+    picture: str | None,
+    cutouts: str | None,
+    overwrite: bool,
 ) -> None:
     """Find the most similar objects."""
+    from morphospace.sky.cutouts import Cutouts
     from morphospace.space.embeddings import Embeddings
     from morphospace.space.figures import plot_hits, save_figure
     from morphospace.space.search import search
+    from morphospace.space.tiles import thumbs_of
 
     if picture is not None and cutouts is None:
         msg = "--picture needs --cutouts STORE, where the thumbnails are"
         raise click.UsageError(msg)
+    if picture is not None:
+        refuse_existing(picture, overwrite=overwrite)
     emb = Embeddings.open(embeddings)
     found: list[Any] = [_known_or_new(emb, one) for one in query]
     target = partial(search, emb, found[0] if len(found) == 1 else found)
@@ -86,7 +96,7 @@ def search_command(
         "hits": hits.table().to_pylist(),
     }
     if picture is not None and cutouts is not None:
-        save_figure(plot_hits([hits], thumbs_of(emb, cutouts)), picture)
+        save_figure(plot_hits([hits], thumbs_of(Cutouts.open(cutouts), emb)), picture)
     emit(result, str(hits), as_json=state().json)
 
 
