@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from morphospace.errors import ConfigError, ShapeError
 from morphospace.sky import shape as shape_module
-from morphospace.sky.shape import Shapes, is_elongated, measure_shapes
+from morphospace.sky.shape import Shapes, is_elongated, measure_radii, measure_shapes
 
 Y, X = np.mgrid[:64, :64].astype(float)
 
@@ -234,6 +235,51 @@ def test_images_do_not_touch_each_other():
     s = measure_shapes(pair, level=0, sigma=1)
     np.testing.assert_allclose(s.flux, [2560, 1280])
     np.testing.assert_array_equal(s.n_companions, 0)
+
+
+@given(
+    n=st.integers(1, 3),
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    share=st.sampled_from([0.05, 0.3, 0.5, 0.8, 1.0]),
+    seed=st.integers(0, 999),
+)
+def test_components_are_those_of_a_labelled_image(n, height, width, share, seed):
+    bright = np.random.default_rng(seed).random((n, height, width)) < share
+    runs = shape_module._footprints(np.where(bright, 9, 0).astype(np.float32), np.ones(n), 3.0)
+    got = np.zeros(bright.shape, int)
+    got[bright] = runs.spread(shape_module._join_runs(runs, width + 1)) + 1
+    links = np.zeros((3, 3, 3), dtype=bool)
+    links[1] = True  # diagonals too, never across images
+    expected, count = ndimage.label(bright, structure=links)
+    assert got.max(initial=0) == count
+    pairs = np.unique(np.stack((got[bright], expected[bright])), axis=1)
+    assert pairs.shape[1] == count  # one number each, whatever it is
+
+
+@pytest.mark.parametrize("parts", ["all", "main"])
+def test_radii_alone_are_those_of_the_shapes(parts):
+    rng = np.random.default_rng(5)
+    images = np.stack([gaussian(*rng.uniform(20, 44, 2), *rng.uniform(1, 9, 2), 20) for _ in range(6)])
+    images += gaussian(10, 50, 2, 2, flux=300)
+    images[2] = 0
+    images[3, :9] = np.nan
+    given = {"level": 0.01, "sigma": np.linspace(0.02, 0.3, 6), "parts": parts}
+    np.testing.assert_array_equal(measure_radii(images, **given), measure_shapes(images, **given).r90)
+    assert measure_radii(np.zeros((0, 8, 8)), level=0, sigma=1).shape == (0,)
+    with pytest.raises(ConfigError, match="'some'"):
+        measure_radii(images, level=0, sigma=1, parts="some")
+
+
+def test_a_radius_holds_its_part_of_the_flux_to_many_digits():
+    rng = np.random.default_rng(6)
+    image = gaussian(30.3, 33.1, 6, 3, 40) + rng.random((64, 64))
+    s = row(measure(image, sigma=0.0), 0)  # every pixel counts
+    r = np.hypot(X - s.x, Y - s.y)
+    start = np.maximum(r - 0.5, 0)
+    for radius, share in ((s.r50, 0.5), (s.r90, 0.9)):
+        inside = (image * np.clip((radius - start) / (r + 0.5 - start), 0, 1)).sum()
+        assert inside == pytest.approx(share * image.sum(), rel=1e-6)
 
 
 def test_empty_and_odd_sizes():

@@ -77,14 +77,29 @@ class Shapes(NamedTuple):
     companion_ratio: Float
 
 
-class _Pixels(NamedTuple):
-    """Pixels of footprints, as parallel arrays."""
+class _Runs(NamedTuple):
+    """Footprints as runs of pixels along rows: few runs hold many pixels, and most sums can be made of sums over runs."""
 
-    image: Int
-    component: Int
-    x: Float
-    y: Float
-    flux: Float
+    image: Int  # (R,), ascending
+    row: Int  # (R,)
+    column: Int  # (R,), of the first pixel
+    length: Int  # (R,)
+    flux: Float  # (P,), of all pixels, run after run
+
+    def spread(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Repeat a value of each run for its pixels, (P,)."""
+        return np.repeat(value, self.length)
+
+    def add_up(self, value: Float) -> Float:
+        """Sum up over the pixels of each run, (R,)."""
+        return np.asarray(np.add.reduceat(value, np.cumsum(self.length) - self.length))
+
+    def columns(self, origin: Float | None = None) -> Float:
+        """Columns of all pixels, counted from an origin of each image, (P,)."""
+        first = np.cumsum(self.length) - self.length - self.column
+        return np.asarray(
+            np.arange(len(self.flux)) - self.spread(first if origin is None else first + origin[self.image])
+        )
 
 
 class _Components(NamedTuple):
@@ -234,7 +249,7 @@ def _measure(data: NDArray[np.float32], sigma: Float, threshold: float, parts: s
     """Shapes of one chunk of level-subtracted images."""
     n = len(data)
     p, components = _chosen(data, sigma, threshold, parts)
-    count = np.bincount(p.image, minlength=n).astype(np.float64)
+    count = _sums(p.image, p.length, n)
     flux, x, y = _centroids(p, n)
     # fmax leaves NaN out
     peak = np.fmax.reduce(data, axis=(1, 2), initial=-np.inf).astype(np.float64)
@@ -249,32 +264,33 @@ def _measure(data: NDArray[np.float32], sigma: Float, threshold: float, parts: s
     return Shapes(flux, snr, peak_snr, x, y, a, b, ellipticity, pa, r50, r90, *_companions(components, n))
 
 
-def _chosen(data: NDArray[np.float32], sigma: Float, threshold: float, parts: str) -> tuple[_Pixels, _Components]:
-    """Pixels of the parts that count, and all parts."""
-    pixels = _footprints(data, sigma, threshold)
-    components = _components(pixels, sigma, data.shape)
+def _chosen(data: NDArray[np.float32], sigma: Float, threshold: float, parts: str) -> tuple[_Runs, _Components]:
+    """Find all parts, and the runs of those that count."""
+    p = _footprints(data, sigma, threshold)
+    component = _join_runs(p, data.shape[2] + 1)
+    components = _components(p, component, sigma, data.shape)
     chosen = components.kept if parts == "all" else np.isin(np.arange(len(components.flux)), components.main)
-    return _select(pixels, chosen[pixels.component]), components
+    good = chosen[component]
+    kept = (p.image[good], p.row[good], p.column[good], p.length[good])
+    return _Runs(*kept, p.flux[p.spread(good)]), components
 
 
-def _centroids(p: _Pixels, n: int) -> tuple[Float, Float, Float]:
+def _centroids(p: _Runs, n: int) -> tuple[Float, Float, Float]:
     """Flux and centroid of each image."""
-    flux = _sums(p.image, p.flux, n)
+    light = p.add_up(p.flux)
+    flux = _sums(p.image, light, n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return flux, _sums(p.image, p.flux * p.x, n) / flux, _sums(p.image, p.flux * p.y, n) / flux
+        x = _sums(p.image, p.add_up(p.flux * p.columns()), n) / flux
+        return flux, x, _sums(p.image, light * p.row, n) / flux
 
 
-def _select(p: _Pixels, good: NDArray[np.bool_]) -> _Pixels:
-    return _Pixels(p.image[good], p.component[good], p.x[good], p.y[good], p.flux[good])
-
-
-def _sums(place: Int, value: Float, n: int) -> Float:
+def _sums(place: Int, value: NDArray[Any], n: int) -> Float:
     """Add up values by place; without any values bincount would give integers."""
     return np.bincount(place, value, minlength=n).astype(np.float64)
 
 
-def _footprints(data: NDArray[np.float32], sigma: Float, threshold: float) -> _Pixels:
-    """Pixels above the threshold with the number of their component."""
+def _footprints(data: NDArray[np.float32], sigma: Float, threshold: float) -> _Runs:
+    """Find the pixels above the threshold."""
     n, height, width = data.shape
     bright = np.maximum(np.float32(threshold) * sigma.astype(np.float32), np.finfo(np.float32).tiny)
     # a border that is never bright keeps rows and images apart
@@ -282,25 +298,19 @@ def _footprints(data: NDArray[np.float32], sigma: Float, threshold: float) -> _P
     with np.errstate(invalid="ignore"):
         np.greater_equal(data, bright[:, None, None], out=above[:, :height, :width])
     place = np.flatnonzero(above)
-    # few runs along rows make up many pixels
     first = np.flatnonzero(np.diff(place, prepend=-2) > 1)
     length = np.diff(first, append=len(place))
-    line, _ = np.divmod(place[first], width + 1)
+    line, column = np.divmod(place[first], width + 1)
     image, row = np.divmod(line, height + 1)
-    component = _join_runs(place[first], length, width + 1)
     inside = place - np.repeat(line + image * width, length)  # the border taken out
-    return _Pixels(
-        np.repeat(image, length),
-        np.repeat(component, length),
-        (place - np.repeat(line * (width + 1), length)).astype(np.float64),
-        np.repeat(row.astype(np.float64), length),
-        data.reshape(-1)[inside].astype(np.float64),
-    )
+    return _Runs(image, row, column, length, data.reshape(-1)[inside].astype(np.float64))
 
 
-def _join_runs(start: Int, length: Int, stride: int) -> Int:
-    """Join runs of pixels (places in rows of `stride`) that touch, at corners too; give the component of each."""
-    last = start + length - 1
+def _join_runs(p: _Runs, stride: int) -> Int:
+    """Join runs that touch, at corners too; give the number of the component of each."""
+    # places in one long row, where a border of one pixel and one row keeps rows and images apart
+    start = (p.image * (int(p.row.max(initial=0)) + 2) + p.row) * stride + p.column
+    last = start + p.length - 1
     # runs of the next row that reach from one pixel before this run's first to one after its last
     low = np.searchsorted(last, start + stride - 1)
     high = np.searchsorted(start, last + stride + 1, side="right")
@@ -311,18 +321,19 @@ def _join_runs(start: Int, length: Int, stride: int) -> Int:
     return connected_components(links, directed=False)[1].astype(np.intp) if len(start) else start
 
 
-def _components(p: _Pixels, sigma: Float, shape: tuple[int, ...]) -> _Components:
+def _components(p: _Runs, component: Int, sigma: Float, shape: tuple[int, ...]) -> _Components:
     """Sum up the components, tell noise from sources and choose the main one of each image."""
     n, height, width = shape
-    m = int(p.component.max(initial=-1)) + 1
+    m = int(component.max(initial=-1)) + 1
     image = np.zeros(m, dtype=np.intp)
-    image[p.component] = p.image
-    flux = _sums(p.component, p.flux, m)
-    x = _sums(p.component, p.flux * p.x, m) / flux
-    y = _sums(p.component, p.flux * p.y, m) / flux
+    image[component] = p.image
+    light = p.add_up(p.flux)
+    flux = _sums(component, light, m)
+    x = _sums(component, p.add_up(p.flux * p.columns()), m) / flux
+    y = _sums(component, light * p.row, m) / flux
     peak = np.zeros(m)
-    np.maximum.at(peak, p.component, p.flux)
-    kept = (np.bincount(p.component, minlength=m) >= MIN_PIXELS) & (peak >= PEAK_SIGMA * sigma[image])
+    np.maximum.at(peak, component, np.maximum.reduceat(p.flux, np.cumsum(p.length) - p.length))
+    kept = (_sums(component, p.length, m) >= MIN_PIXELS) & (peak >= PEAK_SIGMA * sigma[image])
     centred = (x - (width - 1) / 2) ** 2 + (y - (height - 1) / 2) ** 2
     weight = np.where(kept, np.log(flux) - 0.5 * centred / (min(height, width) / 4) ** 2, -np.inf)
     order = np.lexsort((weight, image))  # the last of each image is its best
@@ -332,46 +343,47 @@ def _components(p: _Pixels, sigma: Float, shape: tuple[int, ...]) -> _Components
     return _Components(image, kept, flux, x, y, main)
 
 
-def _axes(p: _Pixels, x: Float, y: Float, flux: Float) -> tuple[Float, Float, Float]:
+def _axes(p: _Runs, x: Float, y: Float, flux: Float) -> tuple[Float, Float, Float]:
     """Rms along the major and minor axis, and the position angle, from the second moments."""
     n = len(flux)
-    dx, dy = p.x - x[p.image], p.y - y[p.image]
+    dx, dy = p.columns(x), p.row - y[p.image]
+    light = p.flux * dx
     with np.errstate(divide="ignore", invalid="ignore"):
-        xx = _sums(p.image, p.flux * dx * dx, n) / flux + 1 / 12
-        yy = _sums(p.image, p.flux * dy * dy, n) / flux + 1 / 12
-        xy = _sums(p.image, p.flux * dx * dy, n) / flux
+        xx = _sums(p.image, p.add_up(light * dx), n) / flux + 1 / 12
+        yy = _sums(p.image, p.add_up(p.flux) * dy * dy, n) / flux + 1 / 12
+        xy = _sums(p.image, p.add_up(light) * dy, n) / flux
         half = np.hypot((xx - yy) / 2, xy)
         a, b = np.sqrt((xx + yy) / 2 + half), np.sqrt(np.maximum((xx + yy) / 2 - half, 0.0))
         angle = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))  # from +x
     return a, b, np.mod(angle - 90.0, 180.0)
 
 
-def _radii(p: _Pixels, x: Float, y: Float, flux: Float, quantiles: tuple[float, ...]) -> list[Float]:
+def _radii(p: _Runs, x: Float, y: Float, flux: Float, quantiles: tuple[float, ...]) -> list[Float]:
     """Radii that hold parts of the flux, for all growth curves at once.
 
     A pixel at radius r enters between r - 1/2 and r + 1/2, which makes the curve continuous.
     """
     n = len(flux)
-    r = np.sqrt(np.square(p.x - x[p.image]) + np.square(p.y - y[p.image]))
+    r = np.sqrt(np.square(p.columns(x)) + p.spread(np.square(p.row - y[p.image])))
     start = np.maximum(r - 0.5, 0.0)
     width = r + 0.5 - start
     # the curve at whole radii: a pixel has begun before one of them and is all inside at the next
     whole = start.astype(np.intp) + 1
     entered = p.flux * np.minimum((whole - start) / width, 1.0)
     steps = int(whole.max(initial=0)) + 2
-    place = p.image * steps + whole
+    place = p.spread(p.image * steps) + whole
     gain = _sums(place, entered, n * steps) + _sums(place + 1, p.flux - entered, n * steps)
     curve = gain.reshape(n, steps).cumsum(axis=1)
     return [np.where(flux > 0, _crossing(p, start, width, curve, q * flux), np.nan) for q in quantiles]
 
 
-def _crossing(p: _Pixels, start: Float, width: Float, curve: Float, target: Float) -> Float:
+def _crossing(p: _Runs, start: Float, width: Float, curve: Float, target: Float) -> Float:
     """Radius at which each growth curve reaches its target: between two whole radii, where few pixels matter."""
     n = len(target)
     top = (curve >= target[:, None]).argmax(axis=1)
     low, high = top - 1.0, top.astype(np.float64)
-    near = np.flatnonzero((start < high[p.image]) & (start + width > low[p.image]))
-    image, begin, slope, light = p.image[near], start[near], 1.0 / width[near], p.flux[near]
+    near = np.flatnonzero((start < p.spread(high[p.image])) & (start + width > p.spread(low[p.image])))
+    image, begin, slope, light = p.spread(p.image)[near], start[near], 1.0 / width[near], p.flux[near]
 
     def grown(radius: Float) -> Float:
         return _sums(image, light * np.clip((radius[image] - begin) * slope, 0.0, 1.0), n)
