@@ -345,6 +345,23 @@ def test_every_option_is_in_the_command_line_page() -> None:
         assert missing == [], verb
 
 
+def test_formats_page_names_every_flag_and_column() -> None:
+    from morphospace.sky.flags import DEFINITIONS
+    from morphospace.sky.store_schema import COLUMNS
+
+    page = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    rows = [f"| {int(each.flag)} | {each.flag.name} | {each.rule} |" for each in DEFINITIONS]
+    assert [row for row in rows if row not in page] == []
+    assert [name for name in COLUMNS.names if f"`{name}`" not in page] == []
+
+
+def test_health_page_names_every_verdict() -> None:
+    from morphospace.learn.health import Verdict
+
+    page = (ROOT / "docs/health.md").read_text(encoding="utf-8")
+    assert [verdict for verdict in Verdict if f"| {verdict} |" not in page] == []
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     link = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
     linked = [(page, target) for page in PAGES for target in link.findall(page.read_text(encoding="utf-8"))]
