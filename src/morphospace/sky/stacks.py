@@ -197,11 +197,12 @@ def _noise_of(
     mask: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     # unknown is measured, also where a store or a sample says so with NaN
-    pairs = list(zip(level, sigma, strict=True))
-    for i, pair in enumerate(pairs):
-        if not all(len(known) == images.shape[1] and np.isfinite(known).all() for known in pair):
-            pairs[i] = _measured(images[i], None if mask is None else mask[i])
-    return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+    bands = images.shape[1]
+    unknown = np.full(bands, np.nan, np.float32)
+    levels, sigmas = (np.stack([v if len(v) == bands else unknown for v in values]) for values in (level, sigma))
+    for i in np.flatnonzero(~(np.isfinite(levels) & np.isfinite(sigmas)).all(axis=1)):
+        levels[i], sigmas[i] = _measured(images[i], None if mask is None else mask[i])
+    return levels, sigmas
 
 
 def _measured(image: NDArray[Any], mask: NDArray[np.bool_] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
