@@ -26,6 +26,12 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/make_cli.py --check
+	$(BIN)/python docs/make_api.py --check
+
+# writes the pages that are made from the code
+docs: $(STAMP)
+	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_api.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

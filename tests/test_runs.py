@@ -132,12 +132,12 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_error_of_safetensors_for_a_full_disk_is_one_line_too(tmp_path, monkeypatch):
+def test_an_error_of_safetensors_is_one_line_too(tmp_path, monkeypatch):
     def full(*_args):
         msg = "I/O error: No space left on device"
         raise SafetensorError(msg)
 
-    monkeypatch.setattr(runs, "save_file", full)
+    monkeypatch.setattr(runs, "save", full)
     with pytest.raises(StoreError, match=r"cannot write '.*t\.safetensors' \(I/O error.*\); make room"):
         save_tensors(tmp_path / "t.safetensors", weights())
 
@@ -283,3 +283,14 @@ def test_software_versions_are_those_that_run():
     assert told["torch"] == torch.__version__
     assert told["numpy"] == np.__version__
     assert set(told) == {"morphospace", "torch", "numpy", "astropy"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are of POSIX")
+def test_weights_are_as_readable_as_other_files(tmp_path):
+    before = os.umask(0o022)
+    try:
+        save_tensors(tmp_path / "t.safetensors", weights())
+        write_text(tmp_path / "t.md", "x")
+    finally:
+        os.umask(before)
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("t.safetensors", "t.md")} == {0o644}

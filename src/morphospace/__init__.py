@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
-    from morphospace.demo import demo
     from morphospace.learn.doctor import doctor
     from morphospace.learn.encoders import encoder
     from morphospace.learn.gallery import plot_views
@@ -32,6 +31,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.space.figures import plot_hits, plot_map, save_figure
     from morphospace.space.project import project
     from morphospace.space.search import Hits, search
+    from morphospace.walkthrough import demo
 
 #: Public name: the module that holds it. Each is imported when it is first asked for, since torch takes seconds.
 _PUBLIC = {
@@ -58,7 +58,7 @@ _PUBLIC = {
     "Views": "morphospace.learn.views",
     "cluster": "morphospace.space.cluster",
     "curate": "morphospace.sky.curate",
-    "demo": "morphospace.demo",
+    "demo": "morphospace.walkthrough",
     "doctor": "morphospace.learn.doctor",
     "embed": "morphospace.space.embed",
     "encoder": "morphospace.learn.encoders",

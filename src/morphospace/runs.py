@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from morphospace._manifest import replacing
@@ -153,7 +153,8 @@ def placing(path: Path) -> Iterator[Path]:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file in one step."""
     with placing(path) as beside:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside)
+        # save_file() would give a file that nobody else may read, whatever the umask
+        beside.write_bytes(save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}))
 
 
 def write_text(path: Path, text: str) -> None:

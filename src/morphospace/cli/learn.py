@@ -43,7 +43,9 @@ _PRESET = (
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any key of a config: method.ema_decay=0.9"
 )
-@click.option("--method", "method__name", help="BYOL, SimCLR or VICReg; its own options by --set method.KEY=VALUE.")
+@click.option(
+    "--method", "method__name", help="SimCLR (the default), BYOL or VICReg; options by --set method.KEY=VALUE."
+)
 @options_from(_ENCODER, "encoder", skip=("bands",), rename={"name": "encoder"})
 @click.option("--views", "views__preset", help=_PRESET)
 @options_from(_VIEWS, "views", skip=("preset",))

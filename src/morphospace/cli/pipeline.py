@@ -25,7 +25,7 @@ __all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged"]
 
 #: Tables of a config file, in the order of work.
 TABLES = ("curate", "encoder", "method", "views", "train", "embed", "export")
-DEFAULT_METHOD = "BYOL"
+DEFAULT_METHOD = "SimCLR"
 
 
 def check(config: Mapping[str, Any], source: str) -> None:

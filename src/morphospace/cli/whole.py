@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Told", "demo_command", "run", "run_command"]
 
 _RUN = "morphospace.cli.whole:run"
-_DEMO = "morphospace.demo:demo"
+_DEMO = "morphospace.walkthrough:demo"
 #: What each step came to, for machines and for people.
 Told = dict[str, tuple[dict[str, Any], str]]
 
@@ -115,7 +115,7 @@ def run_command(config: dict[str, Any], config_file: str) -> None:
 @options_from(_DEMO, "demo")
 def demo_command(config: dict[str, Any]) -> None:
     """Show the whole way on a real field."""
-    from morphospace.demo import demo
+    from morphospace.walkthrough import demo
 
     state().interrupted = "start again with: morphospace demo --overwrite"
     folder = call_from(config.get("demo", {}), demo, "demo", source=SOURCE)

@@ -24,7 +24,9 @@ __all__ = ["Hits", "Query", "search"]
 _NEGATIVE_WEIGHT = 0.5
 _N_PAIRS = 20_000
 
-Query: TypeAlias = "str | Path | Embeddings | NDArray[np.floating] | Sequence[str | Path | float | Sequence[float]]"
+Query: TypeAlias = (
+    "str | Path | Embeddings | NDArray[np.floating] | Sequence[str | Path | Embeddings | float | Sequence[float]]"
+)
 
 
 @dataclass(frozen=True)
