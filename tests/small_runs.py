@@ -110,11 +110,11 @@ def process(target: Callable[..., None], *args: Any):
     return context.Process(target=target, args=args, daemon=True)
 
 
-def kill_when(child: Any, condition: Callable[[], bool], *, timeout: float = 300.0) -> None:
-    """Start a process and kill it with -9 as soon as a condition holds."""
+def kill_at_mark(child: Any, mark: Path, *, timeout: float = 300.0) -> None:
+    """Start a process and kill it with -9 when it has written its mark and waits."""
     child.start()
     end = time.monotonic() + timeout
-    while not condition():
+    while not mark.exists():
         assert child.is_alive(), f"the process ended by itself with {child.exitcode}"
         assert time.monotonic() < end, "the process did not come so far"
         time.sleep(0.002)
@@ -123,28 +123,27 @@ def kill_when(child: Any, condition: Callable[[], bool], *, timeout: float = 300
     assert child.exitcode == -9
 
 
-def train_slowly(out: Path, pause: float) -> None:
-    torch.set_num_threads(1)
-    method = small()
-    original = method.forward
+def waiting(method, mark: Path, *, at: int, where: str = "forward"):
+    """Let a method write a mark at its call number `at`, and wait for its end."""
+    original, calls = getattr(method, where), [0]
 
-    def slow(*args):
-        time.sleep(pause)
+    def wrapped(*args):
+        calls[0] += 1
+        if calls[0] == at + 1:
+            mark.touch()
+            time.sleep(600)
         return original(*args)
 
-    method.forward = slow
-    fit(out, method, loop=EAGER)
+    setattr(method, where, wrapped)
+    return method
 
 
-def embed_slowly(run: Path, store: Path, out: Path, pause: float) -> None:
+def train_until(out: Path, at: int, where: str, mark: Path) -> None:
     torch.set_num_threads(1)
-    network = tiny()
-    original = network.forward
+    fit(out, waiting(small(), mark, at=at, where=where), loop=EAGER)
 
-    def slow(*args):
-        time.sleep(pause)
-        return original(*args)
 
-    network.forward = slow
+def embed_until(run: Path, store: Path, out: Path, at: int, mark: Path) -> None:
+    torch.set_num_threads(1)
     embed_module.SAVE_SECONDS = 0.0
-    embed_module.embed(run, Cutouts.open(store), out=out, encoder=network, batch_size=3)
+    embed_module.embed(run, Cutouts.open(store), out=out, encoder=waiting(tiny(), mark, at=at), batch_size=3)

@@ -26,7 +26,7 @@ from morphospace.sky.stacks import COLUMNS, stacks
 from morphospace.space import embed as embed_module
 from morphospace.space.embed import Embedder, embed, symmetries
 from morphospace.space.embeddings import Embeddings
-from small_runs import LOOKS, Own, embed_slowly, failing, fit, kill_when, process, small, tiny
+from small_runs import LOOKS, Own, embed_until, failing, fit, kill_at_mark, process, small, tiny
 
 SIDES = (16, 21, 30, 9)
 SYMMETRIES = [(k, flip) for k in range(4) for flip in (False, True)]
@@ -317,14 +317,8 @@ def test_killed_and_resumed_equals_uninterrupted(own_run, store, tmp_path):
     whole = embed(own_run, store, out=tmp_path / "whole.emb", encoder=tiny(), batch_size=3)
     out = tmp_path / "killed.emb"
 
-    def came_so_far():
-        try:
-            return len(Embeddings.open(out)) >= 6
-        except StoreError:
-            return False
-
-    kill_when(process(embed_slowly, own_run.path, store.path, out, 0.1), came_so_far)
-    assert 6 <= len(Embeddings.open(out)) < 30
+    kill_at_mark(process(embed_until, own_run.path, store.path, out, 6, tmp_path / "mark"), tmp_path / "mark")
+    assert len(Embeddings.open(out)) == 12  # after two calls that ask for the length of the vectors
     again = embed(own_run, store, out=out, encoder=tiny(), batch_size=3, resume=True)
     assert again.ids == whole.ids
     np.testing.assert_array_equal(again.vectors, whole.vectors)

@@ -29,6 +29,7 @@ from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods import BYOL, METHODS, Loss, Method, Phase, SimCLR
 from morphospace.learn.record import load_method, preparation_of
 from morphospace.learn.schedule import Schedule
+from morphospace.learn.stop import Stop, Watch
 from morphospace.learn.views import plain_view, views
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
@@ -47,11 +48,11 @@ from small_runs import (
     failing,
     fit,
     history,
-    kill_when,
+    kill_at_mark,
     process,
     small,
     tiny,
-    train_slowly,
+    train_until,
 )
 
 
@@ -86,16 +87,24 @@ def interrupted(out, error, *, at, where="forward", **options):
 # going on as if nothing had been
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("the machine is gone"), SystemExit(1)], ids=repr)
-@pytest.mark.parametrize("at", [0, 1, 4, STEPS - 1])
+@pytest.mark.parametrize(
+    "error, at",
+    [
+        (KeyboardInterrupt(), 0),
+        (KeyboardInterrupt(), 1),
+        (KeyboardInterrupt(), STEPS - 1),
+        (RuntimeError("the machine is gone"), 4),
+        (SystemExit(1), 4),
+    ],
+    ids=repr,
+)
 def test_interrupted_and_resumed_equals_uninterrupted(error, at, whole, tmp_path):
     interrupted(tmp_path / "run", error, at=at)
     other = small(seed=99)  # another start: that of the interrupted run counts
     assert_same(fit(tmp_path / "run", other, resume=True), whole)
 
 
-@pytest.mark.parametrize("at", [0, 2, 3, STEPS - 1])
-@pytest.mark.parametrize("minutes", [0.0, 60.0])
+@pytest.mark.parametrize("at, minutes", [(0, 0.0), (2, 0.0), (3, 60.0), (STEPS - 1, 0.0)])
 def test_a_step_cut_in_half_is_done_again(at, minutes, whole, tmp_path):
     """Weights have moved, the target has not: such a state is never saved."""
     loop = replace(EAGER, checkpoint_minutes=minutes)
@@ -148,10 +157,14 @@ def test_killed_before_its_verdict(judged, tmp_path, monkeypatch):
     assert [call[0] for call in judged] == [run]
 
 
-@pytest.mark.parametrize("kind", [METHODS[name] for name in METHODS])
-@pytest.mark.parametrize("network", [lambda: tiny(dropout=0.3), lambda: encoder("light")], ids=["dropout", "light"])
-def test_every_method_goes_on_exactly(kind, network, tmp_path):
+@pytest.mark.parametrize(
+    "name, network",
+    [*((name, lambda: tiny(dropout=0.3)) for name in METHODS), ("BYOL", lambda: encoder("light"))],
+    ids=[*METHODS, "BYOL of light"],
+)
+def test_every_method_goes_on_exactly(name, network, tmp_path):
     """Dropout draws from torch's own generator, whose state must come back too."""
+    kind = METHODS[name]
     torch.manual_seed(0)
     first, other = network(), network()
     other.load_state_dict(first.state_dict())
@@ -176,6 +189,42 @@ def test_every_setting_goes_on_exactly(options, tmp_path):
     one = fit(tmp_path / "one", loop=replace(PLAIN, **options))
     interrupted(tmp_path / "two", KeyboardInterrupt(), at=5, loop=replace(EAGER, **options))
     assert_same(fit(tmp_path / "two", resume=True, loop=replace(PLAIN, **options)), one)
+
+
+@pytest.mark.parametrize("figures, epochs", [([1.0, 3.0, 2.0], 3), ([3.0, 1.0, 1.0], 2)])
+@pytest.mark.parametrize("where, at", [("forward", 4), ("forward", 5), ("measure", 0), ("measure", 1)])
+def test_a_training_that_stops_early_goes_on_exactly(figures, epochs, where, at, tmp_path, monkeypatch):
+    seen: dict[float, float] = {}
+    breaks = []
+
+    def measure(_watch, method):
+        """A figure that depends on the weights alone, as every figure does."""
+        if breaks and len(seen) == breaks[0]:
+            breaks.clear()
+            raise KeyboardInterrupt
+        return seen.setdefault(float(method.encoder[0].weight.detach().double().sum()), figures[len(seen) % 3])
+
+    monkeypatch.setattr(Watch, "measure", measure)
+    loop = replace(EAGER, stop=Stop("rank", patience=1))
+    one = fit(tmp_path / "one", loop=loop)
+    assert len(history(one)) == epochs
+    seen.clear()
+    breaks += [at] if where == "measure" else []
+    method = failing(small(), KeyboardInterrupt(), at=at if where == "forward" else STEPS)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "two", method, loop=loop)
+    assert_same(fit(tmp_path / "two", resume=True, loop=loop), one)
+    assert not list((tmp_path / "two").glob("best*"))
+
+
+def test_a_sampler_of_ones_own_goes_on_exactly(tmp_path):
+    def twice(n, generator):
+        return torch.randint(n // 2, (n,), generator=generator)
+
+    loop = replace(EAGER, sampler=twice)
+    one = fit(tmp_path / "one", loop=loop)
+    interrupted(tmp_path / "two", KeyboardInterrupt(), at=4, loop=loop)
+    assert_same(fit(tmp_path / "two", resume=True, loop=loop), one)
 
 
 def test_a_training_begun_in_memory_goes_on_streamed(tmp_path, monkeypatch):
@@ -250,18 +299,10 @@ def test_training_in_a_thread(whole, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is of posix")
-@pytest.mark.parametrize("step", [1, 5])
-def test_killed_and_resumed_equals_uninterrupted(step, whole, tmp_path):
-    checkpoint = tmp_path / "run" / "checkpoint.pt"
-    seen = set()
-
-    def came_so_far():
-        if (tmp_path / "run" / "run.toml").exists():
-            seen.add(checkpoint.stat().st_ino)
-        return len(seen) > step
-
-    kill_when(process(train_slowly, tmp_path / "run", 0.05), came_so_far)
-    assert 0 < load_checkpoint(checkpoint)["progress"].step < STEPS
+@pytest.mark.parametrize("where, at", [("forward", 1), ("after_step", 5)])
+def test_killed_and_resumed_equals_uninterrupted(where, at, whole, tmp_path):
+    kill_at_mark(process(train_until, tmp_path / "run", at, where, tmp_path / "mark"), tmp_path / "mark")
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["progress"].step == at
     assert_same(fit(tmp_path / "run", small(seed=3), resume=True), whole)
 
 
@@ -290,16 +331,20 @@ CHANGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    out = tmp_path_factory.mktemp("begun") / "run"
+    interrupted(out, KeyboardInterrupt(), at=1)
+    return Run(out)
+
+
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
-def test_another_setting_is_refused_with_its_name(name, finished, whole, tmp_path):
+def test_another_setting_is_refused_with_its_name(name, finished, whole, begun):
     options = dict(CHANGES[name])
     method = options.pop("method", small)()
-    out = whole.path if finished else tmp_path / "run"
-    if not finished:
-        interrupted(out, KeyboardInterrupt(), at=1)
     with pytest.raises(ConfigError, match=rf"the interrupted run has {name} = .*, this call .*; resume it unchanged"):
-        fit(out, method, resume=True, **options)
+        fit((whole if finished else begun).path, method, resume=True, **options)
 
 
 def test_what_changes_nothing_may_change(whole, tmp_path):
@@ -668,13 +713,13 @@ def test_phases_follow_each_other_with_progress_from_0_to_1(tmp_path):
     assert [row["phase"] for row in history(run)] == ["stage 0", "stage 1", "stage 1"]
 
 
-@pytest.mark.parametrize("at", [0, 2, 3, 4, 8])
-@pytest.mark.parametrize("where", ["forward", "on_phase_start"])
-def test_phases_go_on_exactly(at, where, tmp_path):
+@pytest.mark.parametrize(
+    "where, at",
+    [("forward", 0), ("forward", 2), ("forward", 3), ("forward", 8), ("on_phase_start", 0), ("on_phase_start", 1)],
+)
+def test_phases_go_on_exactly(where, at, tmp_path):
     torch.manual_seed(0)
     one = fit(tmp_path / "one", Staged(tiny()))
-    if where == "on_phase_start" and at > 1:
-        return
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "two", failing(Staged(tiny()), KeyboardInterrupt(), at=at, where=where), loop=EAGER)

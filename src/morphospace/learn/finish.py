@@ -24,7 +24,8 @@ def finish_run(run: Run, method: Method, data: Data, *, seed: int) -> None:
     save_tensors(run.path / "reference.safetensors", reference_of(vectors))
     write_text(run.path / "METHODS.md", methods_text(run))
     save_tensors(run.path / "weights.safetensors", method.state_dict())
-    (run.path / "checkpoint.pt").unlink(missing_ok=True)
+    for name in ("checkpoint.pt", "best.safetensors"):
+        (run.path / name).unlink(missing_ok=True)
 
 
 def reference_of(vectors: Tensor) -> dict[str, Tensor]:

@@ -181,7 +181,8 @@ class Training:
         """Measure the figure of the stopping rule, and keep the weights where it is the best so far."""
         if self._watch is None:
             return {}
-        value, p = self._watch.measure(self.method), self.progress
+        # one figure for all processes: they must stop together
+        value, p = self.fabric.broadcast(self._watch.measure(self.method)), self.progress
         if value > p.best:
             p.best, p.waited = value, 0
             if self.fabric.is_global_zero:
@@ -268,20 +269,20 @@ class Training:
         return {k: float(v) for k, v in {"loss": loss.total.detach(), **loss.terms, **loss.stats}.items()}
 
     def _end_epoch(self, phase: Phase, rate: float) -> None:
-        p = self.progress
+        p, self._whole = self.progress, False
         figures = {k: v / max(1, p.batch) for k, v in p.sums.items()}
         lr = float(self.optimizer.param_groups[0]["lr"])
         p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
         figures |= self._look()
-        if not self.fabric.is_global_zero:
-            return
-        row = {"epoch": p.epoch, "phase": phase.name, "lr": lr, "images_per_s": round(rate, 1), **figures}
-        file = self.run.path / "history.csv"
-        old = _read_history(file)
-        _append_row(file, old[0] if old else [], row)
+        if self.fabric.is_global_zero:
+            row = {"epoch": p.epoch, "phase": phase.name, "lr": lr, "images_per_s": round(rate, 1), **figures}
+            file = self.run.path / "history.csv"
+            old = _read_history(file)
+            _append_row(file, old[0] if old else [], row)
         if self._events is not None:
             for name, value in figures.items():
                 self._events.add_scalar(name, value, p.epoch)
+        self._whole = True
 
     def _trim_history(self) -> None:
         # epochs after the checkpoint are done again; their rows would stand twice

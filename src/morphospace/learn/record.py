@@ -47,7 +47,7 @@ def describe_run(
         "preparation": _plain(views.prepare),
         "views": _plain({f.name: getattr(views, f.name) for f in fields(views) if f.name != "prepare"}),
         "train": _plain(settings),
-        "loop": _plain(loop),
+        "loop": {**_plain(loop), "n_devices": loop.n_devices},
         "data": {"rows": len(source)},
     }
     if method.layer is not None:

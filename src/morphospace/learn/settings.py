@@ -77,17 +77,15 @@ class Loop:
         ConfigError
             If `device` cannot be read.
         """
-        kind, _, numbers = self.device.partition(":")
-        try:
-            chosen = [int(n) for n in numbers.split(",")] if numbers else []
-        except ValueError:
+        kind, colon, numbers = self.device.partition(":")
+        chosen = [int(n) for n in numbers.split(",") if n.isdecimal()]
+        unread = bool(colon) and len(chosen) != len(numbers.split(","))
+        if kind not in ("auto", "cpu", "cuda", "mps") or unread or (kind == "cpu" and chosen == [0]):
             msg = (
                 f"device must be auto, cpu, cuda, mps, or one of these with numbers as 'cuda:0,1'; got '{self.device}'."
             )
-            raise ConfigError(msg) from None
-        if kind == "cpu":
-            return kind, chosen[0] if chosen else 1
-        return kind, chosen or 1
+            raise ConfigError(msg)
+        return (kind, chosen[0] if chosen else 1) if kind == "cpu" else (kind, chosen or 1)
 
     @property
     def n_devices(self) -> int:

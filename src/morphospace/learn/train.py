@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from morphospace.errors import DataError, StoreError
+from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.data import Data, first_shape, open_data
 from morphospace.learn.doctor import doctor
 from morphospace.learn.finish import finish_run
@@ -89,7 +89,6 @@ def train(
     loop = replace(loop, precision=_precision(loop))
     settings = Settings(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     run = _open_folder(Path(out), resume=resume)
-    accelerator, devices = loop.fabric_devices
     if len(data) < 2 * loop.n_devices:
         raise DataError(_too_few(len(data), loop.n_devices))
     chosen = views or preset_views("radio" if first_shape(data)[0] == 1 else "optical")
@@ -99,7 +98,7 @@ def train(
     else:
         keep_freed_memory()
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision on every call
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=loop.precision)  # type: ignore[arg-type]
+        fabric = _fabric(loop)
         fabric.launch()
         opened = open_data(data, chosen.prepare, sampler=loop.sampler)
         _check_encoder(method, opened)
@@ -119,6 +118,15 @@ def train(
         health = doctor(run, data, encoder=network, seed=seed)
         logger.info("health of '%s': %s", run.path, health.text())
     return run
+
+
+def _fabric(loop: Loop) -> Fabric:
+    kind, devices = loop.fabric_devices
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, True):
+        msg = f"device '{loop.device}' is not on this machine; use 'auto' or 'cpu'."
+        raise ConfigError(msg)
+    return Fabric(accelerator=kind, devices=devices, precision=loop.precision)  # type: ignore[arg-type]
 
 
 def _too_few(n: int, devices: int) -> str:

@@ -327,9 +327,14 @@ def _first_stack(data: Cutouts | Samples) -> Iterator[Stack]:
 
 
 def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # a name that torch does not know, or a device that is not there
+        msg = f"device '{name}' cannot be used ({str(error).splitlines()[0]}); use 'auto' or 'cpu'."
+        raise ConfigError(msg) from None
+    return name
 
 
 def _done_rows(writer: EmbeddingsWriter, data: Cutouts | Samples, out: Path) -> int:
