@@ -289,6 +289,32 @@ def test_sky_and_beam_scales_come_from_each_row(tmp_path):
         assert beam.shape[:, 0].tolist() == [15, 30, 15]
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_rows_of_many_scales_stay_in_their_order(masked, tmp_path):
+    rng = np.random.default_rng(3)
+    images = [rng.normal(size=(2, side, side)).astype(np.float32) for side in [30] * 9 + [41] * 4 + [30] * 2]
+    known = {"pixel_scale_arcsec": rng.choice([0.05, 0.08, 0.1, 0.3], len(images)).tolist()}
+    if masked:
+        known["mask"] = [rng.random(im.shape[1:]) > 0.1 if i % 3 else None for i, im in enumerate(images)]
+    store = written(tmp_path / "a.cutouts", images, **known)
+    preparation = Preparation(size=16, scale="sky", scale_value=0.25, units="none")
+    block = collate_stacks(stacks(store), preparation)
+    assert block.rows.tolist() == list(range(len(images)))
+    assert (block.mask is not None) == masked
+    for i in range(len(images)):
+        alone = collate_stacks(stacks(store, [i]), preparation)
+        h, w = alone.shape[0].tolist()
+        assert block.shape[i].tolist() == [h, w]
+        assert block.factor[i] == alone.factor[0]
+        torch.testing.assert_close(block.x[i, :, :h, :w], alone.x[0])
+        assert not block.x[i, :, h:].any()
+        assert not block.x[i, :, :, w:].any()
+        if masked:
+            valid = torch.ones(1, h, w) if alone.mask is None else alone.mask[0]
+            torch.testing.assert_close(block.mask[i, :, :h, :w], valid)
+            assert not block.mask[i, :, h:].any()
+
+
 def test_a_row_without_the_figure_of_the_scale_is_named():
     source = Own([np.ones((1, 9, 9))] * 3, pixel_scale_arcsec=[0.1, np.nan, 0.1])
     with pytest.raises(DataError, match="needs the pixel scale of every image; 'n1' has none"):

@@ -253,29 +253,32 @@ def collate_stacks(parts: Iterable[Stack], preparation: Preparation, *, count: i
         parts = list(parts)
         count = sum(len(part.ids) for part in parts)
     x, mask = _Block(count), _Block(count)
+    places: list[Tensor] = []
     shapes: list[Tensor] = []
     factors: list[Tensor] = []
     sigmas: list[Tensor] = []
     rows: list[NDArray[np.int64]] = []
-    for numbers, prepared in prepared_parts(parts, preparation):
+    for place, numbers, prepared in prepared_parts(parts, preparation):
         if prepared.mask is not None:
-            for earlier in shapes if mask.filled == 0 else ():
-                mask.add(_full_mask(earlier))
-            mask.add(prepared.mask)
+            for earlier, shape in zip(places, shapes, strict=True) if mask.filled == 0 else ():
+                mask.add(earlier, _full_mask(shape))
+            mask.add(place, prepared.mask)
+        places.append(place)
         shapes.append(torch.tensor(prepared.x.shape[-2:]).repeat(len(numbers), 1))
         if prepared.mask is None and mask.filled:
-            mask.add(_full_mask(shapes[-1]))
-        x.add(prepared.x)
+            mask.add(place, _full_mask(shapes[-1]))
+        x.add(place, prepared.x)
         factors.append(prepared.factor)
         sigmas.append(prepared.sigma)
         rows.append(numbers)
+    order = torch.cat(places).argsort()
     return Collated(
         x=x.images,
         mask=mask.images if mask.filled else None,
-        shape=torch.cat(shapes),
-        factor=torch.cat(factors),
-        sigma=torch.cat(sigmas),
-        rows=torch.from_numpy(np.concatenate(rows)),
+        shape=torch.cat(shapes)[order],
+        factor=torch.cat(factors)[order],
+        sigma=torch.cat(sigmas)[order],
+        rows=torch.from_numpy(np.concatenate(rows))[order],
     )
 
 
@@ -291,23 +294,34 @@ class _Block:
     def images(self) -> Tensor:
         return self._block[: self.filled]
 
-    def add(self, images: Tensor) -> None:
+    def add(self, place: Tensor, images: Tensor) -> None:
         h, w = images.shape[-2:]
         if self.filled:
             h, w = max(h, self._block.shape[-2]), max(w, self._block.shape[-1])
         if not self.filled or (h, w) != self._block.shape[-2:]:
             larger = images.new_zeros(self._count, *images.shape[1:-2], h, w)
             if self.filled:
-                larger[: self.filled, ..., : self._block.shape[-2], : self._block.shape[-1]] = self.images
+                # of all rows: those to come are still empty
+                larger[..., : self._block.shape[-2], : self._block.shape[-1]] = self._block
             self._block = larger
-        stop = self.filled + len(images)
-        self._block[self.filled : stop, ..., : images.shape[-2], : images.shape[-1]] = images
-        self.filled = stop
+        first, last = int(place[0]), int(place[-1]) + 1
+        where = slice(first, last) if last - first == len(place) else place
+        self._block[where, ..., : images.shape[-2], : images.shape[-1]] = images
+        self.filled += len(images)
 
 
-def prepared_parts(parts: Iterable[Stack], preparation: Preparation) -> Iterator[tuple[NDArray[np.int64], Prepared]]:
-    """Prepare stacks, split where images of one shape are averaged by different whole factors."""
+def prepared_parts(
+    parts: Iterable[Stack], preparation: Preparation
+) -> Iterator[tuple[Tensor, NDArray[np.int64], Prepared]]:
+    """Prepare stacks, split where images of one shape are averaged by different whole factors.
+
+    Yields
+    ------
+    tuple
+        Places of the images among all, ascending; their row numbers; what became of them.
+    """
     bands: int | None = None
+    done = 0
     for stack in parts:
         planes = stack.images.shape[1]
         bands = bands or planes
@@ -316,13 +330,16 @@ def prepared_parts(parts: Iterable[Stack], preparation: Preparation) -> Iterator
             raise ShapeError(msg)
         scale = _scales(stack, preparation)
         whole = np.maximum(scale.astype(np.int64), 1)
-        cuts = [0, *(np.flatnonzero(np.diff(whole)) + 1).tolist(), len(scale)]
-        for start, stop in itertools.pairwise(cuts):
-            part = slice(start, stop)
-            yield stack.rows[part], _prepare(stack, part, torch.from_numpy(scale[part]), preparation)
+        factors = np.unique(whole)
+        for factor in factors:
+            # all of them are looked at, not copied
+            chosen = slice(None) if len(factors) == 1 else np.flatnonzero(whole == factor)
+            place = torch.arange(done, done + len(scale))[chosen]
+            yield place, stack.rows[chosen], _prepare(stack, chosen, torch.from_numpy(scale[chosen]), preparation)
+        done += len(scale)
 
 
-def _prepare(stack: Stack, part: slice, scale: Tensor, preparation: Preparation) -> Prepared:
+def _prepare(stack: Stack, part: slice | NDArray[np.intp], scale: Tensor, preparation: Preparation) -> Prepared:
     images = stack.images[part]
     cube = images.shape[1:3] if images.ndim == 5 else None
     planes = images.reshape(len(images), -1, *images.shape[-2:])
