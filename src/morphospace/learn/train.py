@@ -116,7 +116,7 @@ def train(
     if not run.health:
         network = None if method.encoder_recipe else method.network
         health = doctor(run, data, encoder=network, seed=seed)
-        logger.info("health of '%s': %s", run.path, health.text())
+        logger.info("health of '%s': %s", run.path, health.verdict)
     return run
 
 
