@@ -242,6 +242,15 @@ def test_two_trainings_are_equal_and_other_seeds_differ(whole, tmp_path):
     assert not torch.equal(other.tensors()["encoder.0.weight"], whole.tensors()["encoder.0.weight"])
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: a shell's background job, as CI may be, has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("at", [1, 4, STEPS - 1])
 def test_ctrl_c_waits_for_the_end_of_the_step(at, whole, tmp_path):
     before = signal.getsignal(signal.SIGINT)
@@ -262,6 +271,7 @@ def test_ctrl_c_waits_for_the_end_of_the_step(at, whole, tmp_path):
     assert_same(fit(tmp_path / "run", resume=True), whole)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_pressed_twice_does_not_wait(whole, tmp_path):
     method = small()
     original = method.after_step
