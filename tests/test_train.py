@@ -738,6 +738,26 @@ def test_phases_go_on_exactly(where, at, tmp_path):
     assert torch.equal(resumed.centre, one.tensors()["centre"])
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
+def test_phases_go_on_exactly_where_an_epoch_was_about_to_begin(at, tmp_path):
+    """The order of an epoch is asked for after a phase was prepared: that must not be done twice."""
+    breaks = []
+
+    def order(n, generator):
+        if breaks and breaks.pop() == 0:
+            raise KeyboardInterrupt
+        return torch.randperm(n, generator=generator)
+
+    loop = replace(EAGER, sampler=order)
+    torch.manual_seed(0)
+    one = fit(tmp_path / "one", Staged(tiny()), loop=loop)
+    torch.manual_seed(0)
+    breaks += range(at + 1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "two", Staged(tiny()), loop=loop)
+    assert_same(fit(tmp_path / "two", Staged(tiny()), resume=True, loop=loop), one)
+
+
 def test_a_phase_too_short_for_an_epoch_is_passed_through(tmp_path):
     method = Staged(tiny(), shares=(0.01, 1.0, 0.01))
     run = fit(tmp_path / "run", method)
