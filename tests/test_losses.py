@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphospace.errors import ShapeError
-from morphospace.learn.losses import covariance_loss, mean_cosine, negative_cosine, nt_xent, variance_loss
+from morphospace.learn.losses import (
+    correlation_loss,
+    covariance_loss,
+    mean_cosine,
+    negative_cosine,
+    nt_xent,
+    variance_loss,
+)
 
 sizes = st.tuples(st.integers(2, 7), st.integers(1, 6), st.integers(0, 2**31 - 1))
 
@@ -85,6 +92,27 @@ def test_covariance_loss_is_bardes_eq_3_and_4(size):
     assert float(covariance_loss(*tensors(p))) == pytest.approx(bardes_2022_eq_3_and_4(p), rel=1e-3, abs=1e-5)
 
 
+@given(st.tuples(st.integers(3, 7), st.integers(1, 6), st.integers(0, 2**31 - 1)))
+def test_correlation_loss_is_that_of_standardised_vectors(size):
+    z, _ = draw(*size)
+    n, d = z.shape
+    scaled = [(column - column.mean()) / np.std(column, ddof=1) for column in z.T]
+    c = [[float(a @ b) / (n - 1) for b in scaled] for a in scaled]
+    expected = sum(c[i][j] ** 2 for i in range(d) for j in range(d) if i != j) / d
+    assert float(correlation_loss(*tensors(z), eps=0.0)) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_known_values_of_the_correlation():
+    column = torch.randn(50, 1)
+    copies = torch.cat((column, -3 * column, 100 * column + 7), dim=1)
+    assert float(correlation_loss(copies)) == pytest.approx(2, rel=1e-3)  # D - 1 when all say the same
+    apart = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    assert float(correlation_loss(apart)) == pytest.approx(0, abs=1e-6)
+    independent = torch.randn(200, 30)
+    assert float(correlation_loss(independent)) == pytest.approx(29 / 199, rel=0.2)
+    assert float(correlation_loss(torch.zeros(5, 3))) == 0
+
+
 @given(sizes)
 def test_mean_cosine_is_the_mean_over_pairs(size):
     p, _ = draw(*size)
@@ -102,6 +130,7 @@ def test_a_joint_permutation_changes_no_loss(size, random):
         nt_xent,
         lambda a, _b: variance_loss(a),
         lambda a, _b: covariance_loss(a),
+        lambda a, _b: correlation_loss(a),
         lambda a, _b: mean_cosine(a),
     ):
         torch.testing.assert_close(loss(p, q), loss(p[order], q[order]), rtol=1e-4, atol=1e-5)
@@ -154,8 +183,9 @@ def test_mean_cosine_tells_a_collapse():
         lambda p: nt_xent(p, torch.ones_like(p)),
         variance_loss,
         covariance_loss,
+        correlation_loss,
     ],
-    ids=["negative_cosine", "nt_xent", "variance", "covariance"],
+    ids=["negative_cosine", "nt_xent", "variance", "covariance", "correlation"],
 )
 @pytest.mark.parametrize("start", ["collapsed", "zero", "random"])
 def test_gradients_are_finite_even_at_a_collapse(loss, start):
@@ -174,6 +204,19 @@ def test_losses_of_half_precision_are_computed_in_float32():
     for value in (negative_cosine(p, p), nt_xent(p, p), variance_loss(p), covariance_loss(p), mean_cosine(p)):
         assert value.dtype == torch.float32
     torch.testing.assert_close(nt_xent(p, p), nt_xent(p.float(), p.float()))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [negative_cosine, nt_xent, *(lambda a, _b, f=f: f(a) for f in (variance_loss, covariance_loss, correlation_loss))],
+)
+def test_autocast_rounds_no_loss(loss):
+    """A product of bf16 keeps three digits, too few for a cosine near 1."""
+    p, q = torch.randn(64, 16), torch.randn(64, 16)
+    plain = loss(p, q)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss(p, q), plain)
+        assert (p @ q.T).dtype == torch.bfloat16  # the control: a product of one's own is rounded
 
 
 @pytest.mark.parametrize("loss", [negative_cosine, nt_xent])
