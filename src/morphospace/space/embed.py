@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from queue import SimpleQueue
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from morphospace._parts import one_batch
 from morphospace.errors import ConfigError, ShapeError, StoreError
 from morphospace.learn.data import check_noise, collate_stacks
 from morphospace.learn.memory import keep_freed_memory
+from morphospace.learn.methods import Method
 from morphospace.learn.record import load_method, preparation_of
 from morphospace.learn.views import Collated, plain_view
 from morphospace.runs import Run
@@ -28,12 +30,13 @@ from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 from morphospace.sky.stacks import COLUMNS, Stack, batch_stacks, stacks
 from morphospace.space.embeddings import Embeddings, EmbeddingsWriter, embeddings_schema
+from morphospace.space.workers import Workers
 
 __all__ = ["Embedder", "embed", "symmetries"]
 
 logger = logging.getLogger(__name__)
 Average = Literal["d4"]
-_T = TypeVar("_T")
+_Piece = tuple[dict[str, pa.Array], Tensor | Collated]  # columns of some rows, and their images
 # heavy or of the pixels only; everything else of a row goes along with its vector
 _LEFT_BEHIND = (
     "image",
@@ -51,6 +54,8 @@ _LEFT_BEHIND = (
 # beyond this quantile of the training vectors' own distances an image is unlike them; one in 200 is expected there
 _NOVEL_QUANTILE = 0.995
 _NOVEL_SHARE = 0.1
+_FEWEST = 64  # images for which a forward pass is worth its beginning
+_MOST_WORKERS = 16
 SAVE_SECONDS = 300.0  # a part of 64 MiB can take longer; what is not on disk is computed again after a kill
 
 
@@ -81,7 +86,7 @@ def embed(
     encoder : Module, optional
         The encoder, if the run's is not one of morphospace's own.
     batch_size : int, >= 1
-        Images per forward pass; changes the speed and nothing else.
+        Images under way at a time; changes the speed and nothing else.
     device : str
         ``cpu``, ``cuda``, ``mps``; ``auto`` takes a GPU if there is one.
     resume : bool
@@ -156,14 +161,23 @@ class Embedder:
             raise ConfigError(msg)
         self.run = run
         self.average = average
-        self.batch_size = batch_size
         self.device = torch.device(_device(device))
         self.method = load_method(run, network=encoder).to(self.device)
+        if not any(
+            weight.ndim == 5 for weight in self.method.parameters()
+        ):  # of a 3-D network torch takes no such order
+            self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        cores = torch.get_num_threads()
+        # an encoder of the user's own may keep something between its layers, so that no two threads can use it
+        alone = self.device.type != "cpu" or not self.method.encoder_recipe
+        self.workers = 1 if alone else min(cores, _MOST_WORKERS)
+        self.cores = max(1, cores // self.workers)
+        self.rows = min(batch_size, max(_FEWEST, -(-batch_size // self.workers)))  # of one forward pass
         self.preparation = preparation_of(run)
         self.bands = int(run.config["bands"])
         self.space_id = run.space_id(average=average)
         reference = run.tensors("reference")
-        self._mean, self._precision = reference["mean"], reference["precision"]
+        self._mean, self._precision = reference["mean"].double(), reference["precision"].double()
 
     def provenance(self) -> dict[str, Any]:
         """Return where the vectors come from: run, space id, preparation, average."""
@@ -178,7 +192,7 @@ class Embedder:
         example = next(_first_stack(data), None)
         extra: dict[str, pa.DataType] = {"novelty": pa.float32()}
         if example is not None:
-            outputs = self._outputs(self._collated([example]))
+            outputs = self._outputs(self._collated([example]), self.method)
             extra |= {name: pa.float32() for name in outputs if name not in ("vector", "novelty")}
         columns = {}
         if isinstance(data, Cutouts):
@@ -208,7 +222,7 @@ class Embedder:
     def run_through(self, data: Cutouts | Samples, start: int = 0) -> Iterator[pa.RecordBatch]:
         """Yield the embeddings of all rows from `start` on."""
         # the last digits of a vector depend on how many images went with it: the same ones go again
-        again = start % self.batch_size
+        again = start % self.rows
         for batch in self._run_from(data, start - again):
             if again < batch.num_rows:
                 yield batch.slice(again)
@@ -220,22 +234,46 @@ class Embedder:
             names = [f.name for f in data.schema if f.name not in _LEFT_BEHIND or f.name in COLUMNS]
             yield from self._blocks(kept.chunks(names))
             return
-        for first in range(start, len(data), self.batch_size):
-            block = list(stacks(data, range(first, min(first + self.batch_size, len(data)))))
-            ids = [name for stack in block for name in stack.ids]
-            yield self._table(self._outputs(self._collated(block)), {"id": pa.array(ids, pa.string())})
+        yield from self._through(self._piece_of(data, first) for first in range(start, len(data), self.rows))
 
     def vectors(self, images: Iterable[Stack]) -> NDArray[np.float32]:
         """Return the vectors (N, D) of stacks, for a query that is in no store."""
-        return np.asarray(self._outputs(self._collated(list(images)))["vector"])
+        return np.asarray(self._outputs(self._collated(list(images)), self.method)["vector"])
 
     def _blocks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        # the next block is read and prepared while the network works on this one
-        prepared = ((group, self._collated(_stacked(group))) for group in _grouped(batches, self.batch_size))
-        for group, block in _ahead(prepared):
-            light = [name for name in group[0].schema.names if name not in _LEFT_BEHIND]
-            table = pa.Table.from_batches([b.select(light) for b in group]).combine_chunks()
-            yield self._table(self._outputs(block), {name: table[name].combine_chunks() for name in light})
+        with Workers(self.workers) as readers:
+            yield from self._through(readers.map(self._piece, _grouped(batches, self.rows)))
+
+    def _through(self, pieces: Iterable[_Piece]) -> Iterator[pa.RecordBatch]:
+        # the next pieces are read and prepared while the network works on these
+        idle: SimpleQueue[Method] = SimpleQueue()
+        for method in (self.method, *(copy.deepcopy(self.method) for _ in range(self.workers - 1))):
+            idle.put(method)
+
+        def pass_through(piece: _Piece) -> pa.RecordBatch:
+            columns, block = piece
+            method = idle.get()
+            try:
+                return self._table(self._outputs(block, method), columns)
+            finally:
+                idle.put(method)
+
+        with Workers(self.workers, cores=self.cores) as networks:
+            yield from networks.map(pass_through, pieces)
+
+    def _piece(self, group: list[pa.RecordBatch]) -> _Piece:
+        light = [name for name in group[0].schema.names if name not in _LEFT_BEHIND]
+        table = pa.Table.from_batches([b.select(light) for b in group])
+        return {name: table[name].combine_chunks() for name in light}, self._ready(_stacked(group))
+
+    def _piece_of(self, data: Samples, first: int) -> _Piece:
+        block = list(stacks(data, range(first, min(first + self.rows, len(data)))))
+        ids = [name for stack in block for name in stack.ids]
+        return {"id": pa.array(ids, pa.string())}, self._ready(block)
+
+    def _ready(self, block: list[Stack]) -> Tensor | Collated:
+        collated = self._collated(block)
+        return plain_view(collated, self.preparation) if self.device.type == "cpu" else collated
 
     def _collated(self, block: list[Stack]) -> Collated:
         for stack in block:
@@ -251,18 +289,20 @@ class Embedder:
         return collate_stacks(block, self.preparation)
 
     @torch.no_grad()
-    def _outputs(self, block: Collated) -> dict[str, NDArray[np.float32]]:
-        x = plain_view(block.to(self.device), self.preparation)
-        found = {k: v.float() for k, v in self.method.outputs(x).items()}
+    def _outputs(self, block: Tensor | Collated, method: Method) -> dict[str, NDArray[np.float32]]:
+        x = block if isinstance(block, Tensor) else plain_view(block.to(self.device), self.preparation)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        found = {k: v.float() for k, v in method.outputs(x).items()}
         plain = found["vector"].cpu()
         if self.average == "d4":
             for turned in symmetries(x):
-                for key, value in self.method.outputs(turned).items():
+                for key, value in method.outputs(turned).items():
                     found[key] = found[key] + value.float()
             found = {key: value / 8 for key, value in found.items()}
         # novelty is measured on the upright vector, as the reference was
-        away = plain.double() - self._mean.double()
-        distance = ((away @ self._precision.double()) * away).sum(dim=1).clamp_min(0).sqrt()
+        away = plain.double() - self._mean
+        distance = ((away @ self._precision) * away).sum(dim=1).clamp_min(0).sqrt()
         return {**{k: v.cpu().numpy() for k, v in found.items()}, "novelty": distance.float().numpy()}
 
     def _table(self, outputs: dict[str, NDArray[np.float32]], columns: dict[str, pa.Array]) -> pa.RecordBatch:
@@ -310,15 +350,6 @@ def _stacked(group: list[pa.RecordBatch]) -> list[Stack]:
         found += batch_stacks(batch, np.arange(start, start + batch.num_rows))
         start += batch.num_rows
     return found
-
-
-def _ahead(items: Iterable[_T]) -> Iterator[_T]:
-    with ThreadPoolExecutor(1) as reader:
-        source = iter(items)
-        following = reader.submit(next, source, None)
-        while (item := following.result()) is not None:
-            following = reader.submit(next, source, None)
-            yield item
 
 
 def _first_stack(data: Cutouts | Samples) -> Iterator[Stack]:
