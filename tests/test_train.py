@@ -826,6 +826,24 @@ def test_mixed_sizes_train_in_one_batch_at_every_scale(scale, value, tmp_path, m
         assert all(math.isfinite(float(row["loss"])) for row in history(run))
 
 
+def test_every_epoch_has_its_own_order_and_every_step_its_own_views(tmp_path):
+    method, seen = small(), []
+    original = method.forward
+
+    def watched(batch, progress):
+        seen.append((batch.rows.clone(), [v.clone() for v in batch.views]))
+        return original(batch, progress)
+
+    method.forward = watched
+    fit(tmp_path / "run", method, data=Own(12), batch_size=12)
+    rows = [r.tolist() for r, _ in seen]
+    assert len(rows) == EPOCHS
+    assert all(sorted(r) == list(range(12)) for r in rows)
+    assert len({tuple(r) for r in rows}) == EPOCHS
+    of_row_0 = [view[r.index(0)] for r, (_, views_) in zip(rows, seen, strict=True) for view in views_]
+    assert len({tuple(v.flatten().tolist()) for v in of_row_0}) == 2 * EPOCHS
+
+
 def test_the_learning_rate_follows_its_schedule(tmp_path):
     schedule = Schedule("exponential", gamma=0.5, warmup=0.0)
     run = fit(tmp_path / "run", loop=replace(PLAIN, schedule=schedule))
