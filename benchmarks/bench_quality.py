@@ -62,6 +62,8 @@ def untrained(data: Data, seed: int) -> Method:
 
 def trained(name: str, source: Images, looks: Views, epochs: int, seed: int, out: Path) -> Method:
     """Train, or take up what an earlier call has left."""
+    if out.exists() and Run.open(out).finished:
+        return load_method(Run.open(out))
     torch.manual_seed(seed)
     method = METHODS[name](encoder("light", bands=source.images.shape[1]))
     run: Run = train(method, source, out=out, views=looks, epochs=epochs, seed=seed, resume=out.exists())
