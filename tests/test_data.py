@@ -18,7 +18,7 @@ from morphospace.learn.prepare import Preparation, prepare_stack
 from morphospace.learn.views import Collated, plain_view
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.sky.shape import measure_shapes
-from morphospace.sky.stacks import stacks
+from morphospace.sky.stacks import Stack, stacks
 from morphospace.sky.stretch import Stretch
 
 PLAIN = Preparation(size=16, units="none", stretch=Stretch("linear"))
@@ -188,6 +188,53 @@ def test_collation_does_not_depend_on_what_is_collated_together():
         one = collate_stacks(stacks(Own(images), [i]), PLAIN)
         h, w = one.shape[0].tolist()
         assert torch.equal(whole.x[i, :, :h, :w], one.x[0])
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.sampled_from([8, 20, 50]), min_size=1, max_size=12),
+    arcsec=st.lists(st.sampled_from([0.1, 0.25, 0.3, 1.0]), min_size=12, max_size=12),
+    holes=st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_images_of_many_sizes_scales_and_masks_are_collated_in_their_order(sizes, arcsec, holes):
+    """Images are prepared in groups that are averaged alike, and come back in the order of the rows."""
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=(1, n, n)).astype(np.float32) for n in sizes]
+    for image, hole in zip(images, holes, strict=False):
+        image[0, 2, 3] = np.nan if hole else image[0, 2, 3]
+    source = Own(images, pixel_scale_arcsec=arcsec, level=[[0.0]] * 12, sigma=[[1.0]] * 12)
+    preparation = Preparation(size=16, scale="sky", scale_value=0.5, units="none")
+    stacked = [  # neighbours of one size as a store gives them
+        Stack(
+            rows=np.arange(a, b),
+            images=np.stack(images[a:b]),
+            mask=None,
+            level=np.zeros((b - a, 1), np.float32),
+            sigma=np.ones((b - a, 1), np.float32),
+            pixel_scale_arcsec=np.array(arcsec[a:b]),
+            beam_arcsec=np.full(b - a, np.nan),
+            ids=[str(i) for i in range(a, b)],
+        )
+        for a, b in runs_of(sizes)
+    ]
+    whole = collate_stacks(stacked, preparation)
+    assert whole.rows.tolist() == list(range(len(sizes)))
+    for i in range(len(sizes)):
+        one = collate_stacks(stacks(source, [i]), preparation)
+        h, w = one.shape[0].tolist()
+        assert whole.shape[i].tolist() == [h, w]
+        assert whole.factor[i] == one.factor[0]
+        torch.testing.assert_close(whole.x[i, :, :h, :w], one.x[0])
+        assert whole.x[i, :, h:].abs().sum() == whole.x[i, :, :, w:].abs().sum() == 0
+        if whole.mask is not None:
+            expected = torch.ones(1, h, w) if one.mask is None else one.mask[0]
+            torch.testing.assert_close(whole.mask[i, :, :h, :w], expected)
+            assert whole.mask[i].sum() == whole.mask[i, :, :h, :w].sum()
+
+
+def runs_of(values):
+    starts = [i for i, v in enumerate(values) if i == 0 or v != values[i - 1]]
+    return zip(starts, [*starts[1:], len(values)], strict=True)
 
 
 @pytest.mark.parametrize(

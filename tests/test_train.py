@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from morphospace.errors import ConfigError, DataError, ShapeError, StoreError, TrainingError
+from morphospace.learn import loop as loop_module
 from morphospace.learn import train as train_module
 from morphospace.learn.checkpoint import load_checkpoint
 from morphospace.learn.data import open_data
@@ -131,6 +132,27 @@ def test_killed_before_it_began(leftover, whole, tmp_path):
     for name in leftover:
         (tmp_path / "run" / name).write_bytes(b"half")
     assert_same(fit(tmp_path / "run", resume=True), whole)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "owner, name", [(loop_module, "save_tensors"), (loop_module, "save_checkpoint"), (Run, "write_config")]
+)
+def test_killed_at_any_write_of_its_start(owner, name, when, whole, tmp_path, monkeypatch):
+    original = getattr(owner, name)
+
+    def killed(*args):
+        if when == "after":
+            original(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "run")
+    begun = (tmp_path / "run" / "run.toml").exists()
+    other = small(seed=5 if begun else 0)  # where it has begun, its own start counts
+    assert_same(fit(tmp_path / "run", other, resume=True), whole)
 
 
 def test_killed_while_it_ended(whole, tmp_path, monkeypatch):

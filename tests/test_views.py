@@ -220,6 +220,14 @@ def test_zoom_magnifies_within_its_range():
     assert np.log(scale).mean() == pytest.approx(0, abs=0.02)
 
 
+@pytest.mark.parametrize("zoom", [0.6, 1.7])
+def test_a_zoom_above_one_makes_the_object_larger(zoom):
+    got = look([source(64)], {"zoom": (zoom, zoom), "prepare": replace(STILL.prepare, size=64)}).x[0, 0]
+    flux, _, (xx, _, _) = moments(got)
+    assert flux == pytest.approx(zoom**2, rel=0.03)
+    assert math.sqrt(xx) == pytest.approx(zoom * math.sqrt(moments(source(64)[0])[2][0]), rel=0.03)
+
+
 def test_stretching_an_axis_keeps_the_flux_and_changes_the_ratio():
     round_one = source(64, ratio=1.0, width=4)
     got = look([round_one] * 100, {"stretch_axis": 0.5, "prepare": replace(STILL.prepare, size=64)}).x[:, 0]

@@ -287,6 +287,7 @@ class _Block:
 
     def __init__(self, count: int) -> None:
         self.filled = 0
+        self._end = 0  # one past the last row that has its image
         self._count = count
         self._block = torch.zeros(0)
 
@@ -301,10 +302,12 @@ class _Block:
         if not self.filled or (h, w) != self._block.shape[-2:]:
             larger = images.new_zeros(self._count, *images.shape[1:-2], h, w)
             if self.filled:
-                # of all rows: those to come are still empty
-                larger[..., : self._block.shape[-2], : self._block.shape[-1]] = self._block
+                # rows to come stay untouched, so that they take no memory twice
+                old = self._block[: self._end]
+                larger[: self._end, ..., : old.shape[-2], : old.shape[-1]] = old
             self._block = larger
         first, last = int(place[0]), int(place[-1]) + 1
+        self._end = max(self._end, last)
         where = slice(first, last) if last - first == len(place) else place
         self._block[where, ..., : images.shape[-2], : images.shape[-1]] = images
         self.filled += len(images)
