@@ -312,6 +312,21 @@ def test_rows_by_which_a_store_has_grown_are_added(own_run, tmp_path):
     np.testing.assert_allclose(more.vectors, whole.vectors, atol=1e-6)
 
 
+@pytest.mark.parametrize("place", ["store", "samples"])
+def test_images_go_again_with_those_they_went_with(place, run, store):
+    """The last digits of a vector depend on its batch: resuming within one must not make another."""
+    source = store if place == "store" else Own(30, seed=5, sides=SIDES)
+    kernel, seen = Embedder(run, batch_size=8), []
+    kernel.method.encoder.register_forward_hook(lambda _m, x, _z: seen.append(len(x[0])))
+    found = [batch["id"].to_pylist() for batch in kernel.run_through(source, 10)]
+    assert [name for ids in found for name in ids] == [
+        f"{'n' if place == 'store' else 'own '}{i}" for i in range(10, 30)
+    ]
+    assert [len(ids) for ids in found] == [6, 8, 6]
+    assert seen == [8, 8, 6]
+    assert [b["id"].to_pylist() for b in kernel.run_through(source, 30)] == []
+
+
 def test_resuming_what_is_complete_changes_nothing(own_run, store, tmp_path):
     out = tmp_path / "a.emb"
     whole = embed(own_run, store, out=out, encoder=tiny())
