@@ -297,19 +297,18 @@ class _Block:
 
     def add(self, place: Tensor, images: Tensor) -> None:
         h, w = images.shape[-2:]
-        if self.filled:
-            h, w = max(h, self._block.shape[-2]), max(w, self._block.shape[-1])
-        if not self.filled or (h, w) != self._block.shape[-2:]:
-            larger = images.new_zeros(self._count, *images.shape[1:-2], h, w)
-            if self.filled:
-                # rows to come stay untouched, so that they take no memory twice
-                old = self._block[: self._end]
-                larger[: self._end, ..., : old.shape[-2], : old.shape[-1]] = old
+        if not self.filled:
+            self._block = images.new_empty(self._count, *images.shape[1:])
+        height, width = self._block.shape[-2:]
+        if h > height or w > width:
+            larger = images.new_zeros(self._count, *images.shape[1:-2], max(h, height), max(w, width))
+            larger[..., :height, :width] = self._block
             self._block = larger
         first, last = int(place[0]), int(place[-1]) + 1
-        self._end = max(self._end, last)
         where = slice(first, last) if last - first == len(place) else place
-        self._block[where, ..., : images.shape[-2], : images.shape[-1]] = images
+        if images.shape[-2:] != self._block.shape[-2:]:
+            self._block[where] = 0.0
+        self._block[where, ..., :h, :w] = images
         self.filled += len(images)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from morphospace.errors import ConfigError, ShapeError
@@ -22,7 +22,7 @@ PEAK_SIGMA = 5.0  # so is one whose peak is lower: at 3 sigma an image of 150 x 
 COMPANION_RATIO = 0.05  # of the flux of the main component, the least that a companion may have
 ELLIPTICITY = 0.2  # 1 - b/a from which a position angle means something
 SNR = 10.0  # and the total S/N from which
-_CHUNK = 2**23  # pixels worked on at a time
+_CHUNK = 2**19  # pixels worked on at a time: what is made of them stays in the processor's cache
 _BISECTIONS = 10  # of one pixel; what is left is interpolated
 
 
@@ -314,10 +314,9 @@ def _join_runs(p: _Runs, stride: int) -> Int:
     # runs of the next row that reach from one pixel before this run's first to one after its last
     low = np.searchsorted(last, start + stride - 1)
     high = np.searchsorted(start, last + stride + 1, side="right")
-    count = high - low
-    one = np.repeat(np.arange(len(start)), count)
-    other = np.arange(len(one)) + np.repeat(low - np.cumsum(count) + count, count)
-    links = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(len(start), len(start)))
+    ends = np.concatenate([[0], np.cumsum(high - low)])
+    other = np.arange(ends[-1]) + np.repeat(low - ends[:-1], high - low)
+    links = csr_array((np.ones(len(other)), other, ends), shape=(len(start), len(start)))
     return connected_components(links, directed=False)[1].astype(np.intp) if len(start) else start
 
 
