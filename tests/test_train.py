@@ -213,8 +213,15 @@ def test_every_setting_goes_on_exactly(options, tmp_path):
     assert_same(fit(tmp_path / "two", resume=True, loop=replace(PLAIN, **options)), one)
 
 
-@pytest.mark.parametrize("figures, epochs", [([1.0, 3.0, 2.0], 3), ([3.0, 1.0, 1.0], 2)])
-@pytest.mark.parametrize("where, at", [("forward", 4), ("forward", 5), ("measure", 0), ("measure", 1)])
+@pytest.mark.parametrize(
+    "figures, epochs, where, at",
+    [
+        ([1.0, 3.0, 2.0], 3, "forward", 4),
+        ([1.0, 3.0, 2.0], 3, "measure", 1),
+        ([3.0, 1.0, 1.0], 2, "forward", 5),
+        ([3.0, 1.0, 1.0], 2, "measure", 0),
+    ],
+)
 def test_a_training_that_stops_early_goes_on_exactly(figures, epochs, where, at, tmp_path, monkeypatch):
     seen: dict[float, float] = {}
     breaks = []
@@ -511,13 +518,36 @@ def test_weights_that_are_not_finite_are_never_kept(at, tmp_path, monkeypatch):
     assert not Run(tmp_path / "run").finished
 
 
-@pytest.mark.parametrize("eager", [False, True])
-def test_a_learning_rate_that_is_far_too_large(eager, tmp_path):
-    """AdamW divides by the gradient, so the weights themselves run away."""
-    loop = replace(EAGER if eager else PLAIN, optimizer=lambda g: torch.optim.SGD(g), clip=0.0)
+@pytest.mark.parametrize("optimizer", [None, torch.optim.SGD], ids=["AdamW", "SGD"])
+def test_a_learning_rate_that_is_far_too_large(optimizer, tmp_path):
+    loop = replace(EAGER, optimizer=optimizer, clip=0.0, schedule=Schedule("constant", warmup=0.0))
     with pytest.raises(TrainingError, match="lower lr or train in precision='32-true'"):
         fit(tmp_path / "run", lr=1e30, loop=loop)
     assert finite(load_checkpoint(tmp_path / "run" / "checkpoint.pt")["method"])
+
+
+@pytest.mark.parametrize("units", ["range", "none", "noise"])
+@pytest.mark.parametrize("kind", ["asinh", "percentile"])
+def test_whatever_is_in_the_files_the_network_sees_numbers(units, kind, tmp_path):
+    data = Own()
+    data.images[0][:] = np.nan
+    data.images[1][0, 2:4, 3] = np.nan
+    data.images[2][0, 5, 5] = np.inf
+    data.images[3][:] = 3.0
+    data.images[4] = -data.images[4]
+    method, seen = small(), []
+    original = method.forward
+
+    def watched(batch, progress):
+        seen.extend(v for v in (*batch.views, batch.sigma))
+        return original(batch, progress)
+
+    method.forward = watched
+    looks = replace(LOOKS, prepare=replace(LOOKS.prepare, units=units, stretch=Stretch(kind)))
+    run = fit(tmp_path / "run", method, data=data, views=looks, batch_size=N, epochs=2)
+    assert len(seen) == 6
+    assert all(bool(torch.isfinite(v).all()) for v in seen)
+    assert all(math.isfinite(float(row["loss"])) for row in history(run))
 
 
 def test_an_image_that_makes_an_infinite_view_is_named(tmp_path):
@@ -762,7 +792,7 @@ def test_phases_go_on_exactly(where, at, tmp_path):
     assert torch.equal(resumed.centre, one.tensors()["centre"])
 
 
-@pytest.mark.parametrize("at", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("at", [0, 1, 3])
 def test_phases_go_on_exactly_where_an_epoch_was_about_to_begin(at, tmp_path):
     """The order of an epoch is asked for after a phase was prepared: that must not be done twice."""
     breaks = []
