@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from morphospace.errors import DataError, ShapeError
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.sky.noise import estimate_noise
-from morphospace.sky.stacks import COLUMNS, batch_stacks, sample_stack, stacks
+from morphospace.sky.stacks import COLUMNS, batch_stacks, mean_planes, sample_stack, stacks
 
 SHAPES = [(1, 12, 12), (1, 12, 12), (1, 12, 12), (2, 9, 11), (2, 9, 11), (1, 12, 12), (1, 1, 1), (3, 40, 5)]
 TYPES = ["<f4", "<f4", "<i2", "u1", "u1", "<f8", "<f4", "<u2"]
@@ -179,6 +179,17 @@ def test_one_number_holds_for_all_bands():
     stack = sample_stack(sample, 0)
     assert stack.level.tolist() == [[1.5] * 3]
     assert stack.sigma.tolist() == [[2.0] * 3]
+
+
+def test_the_mean_of_planes_leaves_out_what_is_not_finite():
+    cubes = np.arange(24.0).reshape(2, 3, 2, 2)
+    np.testing.assert_allclose(mean_planes(cubes), cubes.mean(axis=1))
+    cubes[0, 1, 0, 0], cubes[0, 2, 0, 0], cubes[1, :, 1, 1] = np.nan, np.inf, np.nan
+    found = mean_planes(cubes)
+    assert found[0, 0, 0] == cubes[0, 0, 0, 0]
+    assert np.isnan(found[1, 1, 1])
+    assert np.isfinite(found).sum() == 7
+    assert mean_planes(np.ones((3, 4, 5), np.uint8)).tolist() == [[1.0] * 5] * 4
 
 
 def test_the_noise_of_a_cube_is_that_of_all_planes_of_a_band():

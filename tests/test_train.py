@@ -23,6 +23,7 @@ from morphospace.learn import loop as loop_module
 from morphospace.learn import train as train_module
 from morphospace.learn.checkpoint import load_checkpoint
 from morphospace.learn.data import open_data
+from morphospace.learn.doctor import doctor
 from morphospace.learn.encoders import encoder
 from morphospace.learn.health import Health, Verdict
 from morphospace.learn.loop import HeldInterrupts
@@ -702,6 +703,32 @@ def test_a_layer_of_an_own_network(layer, dim, tmp_path):
     run = fit(tmp_path / "run", small(layer=layer), epochs=1)
     assert run.config.get("layer") == layer
     assert run.tensors("reference")["mean"].shape == (dim,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images,
+        lambda images: [np.full_like(im, np.nan) if i == 2 else im for i, im in enumerate(images)],
+        lambda images: [im * 0 for im in images],
+        lambda images: [im.astype(">f4") for im in images],
+        lambda images: [np.clip(im, 0, 60).astype(np.uint8) for im in images],
+        lambda images: images[:2],
+        lambda images: [np.repeat(im[:, None], 4, axis=1) for im in images],
+    ],
+    ids=["plain", "a blank one", "constant", "big-endian", "pictures", "two", "cubes"],
+)
+def test_a_training_ends_with_a_verdict_whatever_it_was_given(change, tmp_path, monkeypatch):
+    """At the end of a long training nothing about its data may come as a surprise."""
+    monkeypatch.setattr(train_module, "doctor", doctor)
+    data = Own(60)
+    data.images = change(data.images)
+    network = None
+    if data.images[0].ndim == 4:
+        network = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    run = fit(tmp_path / "run", small(network=network), data=data, epochs=1)
+    assert run.health["verdict"] in set(Verdict)
+    assert run.health["sentences"]
 
 
 def test_cubes_stay_whole_for_an_own_network(tmp_path):

@@ -24,7 +24,7 @@ from morphospace.learn.views import Collated
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 from morphospace.sky.shape import measure_radii
-from morphospace.sky.stacks import Stack, stacks
+from morphospace.sky.stacks import Stack, mean_planes, stacks
 
 __all__ = [
     "Data",
@@ -375,9 +375,7 @@ def _scales(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
 def _radii(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
     images, sigma = stack.images, stack.sigma
     if images.ndim == 5:  # a cube is as large as the mean of its planes
-        n_valid = np.isfinite(images).sum(axis=2)
-        images = np.where(n_valid > 0, np.nansum(images, axis=2) / np.maximum(n_valid, 1), np.nan)
-        sigma = sigma / np.sqrt(stack.images.shape[2])
+        images, sigma = mean_planes(images), sigma / np.sqrt(images.shape[2])
     return measure_radii(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts)
 
 

@@ -23,7 +23,7 @@ from morphospace.learn.views import plain_view
 from morphospace.runs import Run, write_text
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
-from morphospace.sky.stacks import stacks
+from morphospace.sky.stacks import mean_planes, stacks
 
 __all__ = ["doctor"]
 
@@ -84,7 +84,11 @@ def doctor(
         labels=classes,
         baselines=None if classes is None else _baselines(run, method, block, pixels),
         nuisances=measure_nuisances(
-            [image for stack in found for image in stack.images],
+            [
+                image
+                for stack in found
+                for image in (mean_planes(stack.images) if stack.images.ndim == 5 else stack.images)
+            ],
             masks=[m for stack in found for m in (stack.mask if stack.mask is not None else [None] * len(stack.ids))],
             instrument={name: _column(data, name, rows) for name in instruments},
             oriented=not run.config.get("views", {}).get("rotate", True),

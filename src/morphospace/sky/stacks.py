@@ -15,7 +15,7 @@ from morphospace.sky.cutouts import Cutout, Cutouts, decode_images, decode_masks
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.samples import Sample, Samples
 
-__all__ = ["COLUMNS", "Stack", "batch_stacks", "sample_stack", "stacks"]
+__all__ = ["COLUMNS", "Stack", "batch_stacks", "mean_planes", "sample_stack", "stacks"]
 
 # what training and embedding read of a store, beside the pixels
 COLUMNS = ("id", "image", "dtype", "shape", "mask", "level", "sigma", "pixel_scale_arcsec", "beam")
@@ -166,6 +166,20 @@ def sample_stack(sample: Sample, row: int) -> Stack:
         beam_arcsec=np.array([_beam_size(sample.get("beam"))]),
         ids=[name],
     )
+
+
+def mean_planes(cubes: NDArray[Any]) -> NDArray[Any]:
+    """Average spectral cubes over their planes: what a cube looks like as an image.
+
+    Parameters
+    ----------
+    cubes : ndarray, (..., Z, H, W)
+        NaN and infinite pixels are left out; NaN where a pixel has no valid plane.
+    """
+    valid = np.isfinite(cubes)
+    n_valid = valid.sum(axis=-3)
+    total = np.where(valid, cubes, 0).sum(axis=-3)
+    return np.where(n_valid > 0, total / np.maximum(n_valid, 1), np.nan)
 
 
 def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
