@@ -22,7 +22,7 @@ from morphospace.cli import VERBS, main
 from morphospace.cli.pipeline import Pipeline, check, config_of_run, merged
 from morphospace.config import dump_toml
 from morphospace.errors import MorphospaceError
-from morphospace.learn.methods import BYOL
+from morphospace.learn.methods import SimCLR
 from morphospace.learn.record import preparation_of
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutouts
@@ -129,7 +129,7 @@ def test_store_columns_and_run_are_those_asked_for(folder: Path) -> None:
     recorded = Run.open(folder / "runs/a").config
     assert recorded["train"] | {"epochs": 1, "batch_size": 8, "seed": 3} == recorded["train"]
     assert recorded["preparation"]["size"] == 16
-    assert recorded["method"]["name"] == "BYOL"
+    assert recorded["method"]["name"] == "SimCLR"
 
 
 def test_embeddings_have_a_row_for_each_cutout(folder: Path) -> None:
@@ -359,16 +359,16 @@ def test_train_resume_goes_on_as_if_it_had_not_stopped(
 ) -> None:
     words = [*SMALL, "--epochs", "2", "--views", "clouds", "--scale", "pixel", "--stretch", "log", "--stretch-a", "0.1"]
     assert say("train", folder / "a.cutouts", "--out", tmp_path / "whole", *words).status == 0
-    forward, steps = BYOL.forward, iter(range(100))
+    forward, steps = SimCLR.forward, iter(range(100))
 
-    def stop(self: BYOL, batch: Any, progress: float) -> Any:
+    def stop(self: SimCLR, batch: Any, progress: float) -> Any:
         if next(steps) == 3:
             raise KeyboardInterrupt
         return forward(self, batch, progress)
 
-    monkeypatch.setattr(BYOL, "forward", stop)
+    monkeypatch.setattr(SimCLR, "forward", stop)
     stopped = say("train", folder / "a.cutouts", "--out", tmp_path / "parts", *words)
-    monkeypatch.setattr(BYOL, "forward", forward)
+    monkeypatch.setattr(SimCLR, "forward", forward)
     assert stopped.status == 130
     resume = f"morphospace train --resume {tmp_path / 'parts'}"
     assert stopped.err.splitlines()[-1] == f"Interrupted: go on with: {resume}"

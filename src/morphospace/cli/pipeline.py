@@ -220,7 +220,8 @@ def config_of_run(run: Run) -> dict[str, Any]:
         "views": recorded["views"],
         "train": {
             **recorded["train"],
-            "loop": recorded["loop"],
+            # how many devices there were is recorded beside the settings, for the batches were shared among them
+            "loop": {k: v for k, v in recorded["loop"].items() if k != "n_devices"},
             "data": recorded["data"].get("path"),
             "out": str(run.path),
             "resume": True,
