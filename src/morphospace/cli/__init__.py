@@ -12,6 +12,7 @@ import click
 from morphospace.cli.options import State
 from morphospace.config import nearest
 from morphospace.errors import MorphospaceError
+from morphospace.learn.memory import keep_freed_memory
 
 __all__ = ["VERBS", "main", "program"]
 
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 fine, 1 an error told in one line, 2 bad usage, 130 interrupted.
     """
+    keep_freed_memory()
     state = State()
     try:
         status = program.main(arguments, prog_name="morphospace", standalone_mode=False, obj=state)
