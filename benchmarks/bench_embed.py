@@ -6,6 +6,11 @@ gradients, in that of the two memory formats (contiguous, channels_last) which i
 
 from __future__ import annotations
 
+# ruff: noqa: E402
+from morphospace.learn.memory import keep_freed_memory
+
+keep_freed_memory()  # before all other imports, as the command line does
+
 import itertools
 import tempfile
 from pathlib import Path
@@ -18,7 +23,6 @@ from _env import arguments, median_of, paired, print_environment, report, set_th
 from _runs import untrained_run
 from morphospace.learn.data import open_data
 from morphospace.learn.encoders import encoder
-from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods import SimCLR
 from morphospace.learn.record import load_method, preparation_of
 from morphospace.learn.views import plain_view, views
@@ -115,7 +119,6 @@ def main() -> None:
     if options.quick:
         options.rounds = 1
     set_threads(options.threads)
-    keep_freed_memory()
     print_environment(batch=BATCH, seed=options.seed, rounds=options.rounds)
     chosen = {
         (name, size): n
