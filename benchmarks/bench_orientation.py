@@ -64,22 +64,22 @@ class Turned:
         return {"image": image, "id": row.id, "level": level, "sigma": sigma}
 
 
-def largest_change(run: Run, cutouts: Cutouts, n: int, average: str | None) -> float:
-    """Largest change of a vector, as a fraction of its length, under the eight symmetries of the square."""
+def changes(run: Run, cutouts: Cutouts, n: int, average: str | None) -> np.ndarray:
+    """Changes of n vectors under the seven turns and flips of the square, as fractions of their lengths."""
     kernel = Embedder(run, average=average)  # type: ignore[arg-type]
     upright, *others = (
         kernel.vectors(stacks(Turned(cutouts, n, k, mirrored))) for mirrored in (False, True) for k in range(4)
     )
-    length = np.linalg.norm(upright, axis=1)
-    return max(float((np.linalg.norm(other - upright, axis=1) / length).max()) for other in others)
+    return np.linalg.norm(np.stack(others) - upright, axis=2) / np.linalg.norm(upright, axis=1)
 
 
 def measure(name: str, run: Run, held_out: Cutouts, work: Path, average: str | None) -> dict[str, object]:
     emb = embed(run, held_out, out=work / f"{name}-{average}.emb", average=average)  # type: ignore[arg-type]
     angle = np.deg2rad(held_out.table(["pa_deg"])["pa_deg"].to_numpy())
     r2 = {f"R2 {m}PA": linear_r2(emb.vectors, np.stack([np.cos(m * angle), np.sin(m * angle)], axis=1)) for m in (2, 4)}
-    change = largest_change(run, held_out, 64, average)
-    return {"encoder": name, "average": average or "-", **r2, "largest change": change}
+    change = changes(run, held_out, 64, average)
+    spread = {"median change": float(np.median(change)), "largest change": float(change.max())}
+    return {"encoder": name, "average": average or "-", **r2, **spread}
 
 
 def main() -> None:
