@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, ShapeError
 
-__all__ = ["Intercept", "RepeatBands", "input_bands", "mlp", "representation_size"]
+__all__ = ["Intercept", "RepeatBands", "channels_last_gradients", "input_bands", "mlp", "representation_size"]
 
 
 def mlp(n_in: int, hidden: int, n_out: int, *, layers: int = 2, last_norm: bool = False) -> nn.Sequential:
@@ -114,6 +115,27 @@ class RepeatBands(nn.Module):
         """Return what the network makes of the repeated bands."""
         out: Tensor = self.network(x.repeat(1, self.stacksize, *(1,) * (x.ndim - 2)))
         return out
+
+
+@contextlib.contextmanager
+def channels_last_gradients(network: nn.Module) -> Iterator[None]:
+    """Keep the gradients of batch norms in the memory order of their images while the context lasts.
+
+    An average over the image hands back a gradient of another order, for which the backward step of the norm before it
+    takes 15 times as long on a processor (90 ms of a step of 900, measured).
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [m.register_forward_hook(_order_gradient) for m in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _order_gradient(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+    if out.requires_grad:
+        out.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
 
 
 def input_bands(network: nn.Module) -> int | None:

@@ -23,6 +23,7 @@ from morphospace._optional import optional_import
 from morphospace.errors import TrainingError
 from morphospace.learn.checkpoint import Progress, load_checkpoint, save_checkpoint
 from morphospace.learn.data import Data
+from morphospace.learn.layers import channels_last_gradients
 from morphospace.learn.methods.base import Batch, Loss, Method, Phase
 from morphospace.learn.settings import Loop, Settings, check_same
 from morphospace.learn.stop import Watch
@@ -148,7 +149,7 @@ class Training:
         bar = tqdm(total=total, initial=self.progress.step, unit="step", disable=not shown, desc="train")
         self.method.train()
         try:
-            with HeldInterrupts() as interrupts:
+            with HeldInterrupts() as interrupts, channels_last_gradients(self.method):
                 while self.progress.phase < len(phases) and not self._patience_lost:
                     first = sum(epochs[: self.progress.phase])
                     self._phase(phases[self.progress.phase], first, epochs, bar, interrupts)

@@ -320,17 +320,27 @@ def _blur(x: Tensor, largest: float, generator: torch.Generator) -> Tensor:
     if sigma < 0.2 or not bool(chosen.any()):
         return x
     radius = max(1, math.ceil(2.5 * sigma))
-    t = torch.arange(-radius, radius + 1, dtype=torch.float32, device=x.device)
+    t = torch.arange(-radius, radius + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (t / sigma) ** 2)
     kernel = kernel / kernel.sum()
     rows = chosen.nonzero()[:, 0].to(x.device)
     part = x[rows]
-    n, c, h, w = part.shape
-    planes = part.reshape(n * c, 1, h, w)
-    planes = F.conv2d(planes, kernel[None, None, :, None], padding=(radius, 0))
-    planes = F.conv2d(planes, kernel[None, None, None, :], padding=(0, radius))
-    x[rows] = planes.reshape(n, c, h, w)
+    for dim in (-2, -1):
+        part = _smooth(part, kernel.tolist(), dim)
+    x[rows] = part
     return x
+
+
+def _smooth(x: Tensor, kernel: Sequence[float], dim: int) -> Tensor:
+    # by shifted sums: a convolution of one plane costs four times as much, and each new shape of it a pause
+    radius = len(kernel) // 2
+    out = x * kernel[radius]
+    n = x.shape[dim]
+    for step in range(1, min(radius, n - 1) + 1):
+        weight = kernel[radius + step]
+        out.narrow(dim, 0, n - step).add_(x.narrow(dim, step, n - step), alpha=weight)
+        out.narrow(dim, step, n - step).add_(x.narrow(dim, 0, n - step), alpha=weight)
+    return out
 
 
 def _gain(x: Tensor, views: Views, generator: torch.Generator) -> Tensor:
