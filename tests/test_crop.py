@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphospace.sky.crop import (
+from morphospace.sky.curation.crop import (
     Window,
     centre_window,
     crop_mask,

@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky import curate as curate_module
-from morphospace.sky import reader as reader_module
 from morphospace.sky.curate import LEFT_OUT, curate
+from morphospace.sky.curation import reader as reader_module
+from morphospace.sky.curation.journal import Journal
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import Flag
 from morphospace.sky.images import read_image
-from morphospace.sky.journal import Journal
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.thumbs import decode_thumb, load_thumbs
 from sky_files import disc_image, wcs_header, write_bad, write_good, write_picture
@@ -605,7 +605,7 @@ def test_a_run_broken_off_while_repeats_are_taken_out_goes_on(tmp_path, monkeypa
     whole = curate(files, out=tmp_path / "whole.cutouts")
     with monkeypatch.context() as patch:
         stop = SimpleNamespace(ParquetFile=lambda file: os.kill(os.getpid(), signal.SIGINT))
-        patch.setattr("morphospace.sky.prune.pq", stop)
+        patch.setattr("morphospace.sky.curation.prune.pq", stop)
         with pytest.raises(KeyboardInterrupt):
             curate(files, out=tmp_path / "x.cutouts")
     assert list((tmp_path / "x.cutouts").glob("_old-*"))

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphospace.sky.groups import find_duplicates, group_by_name, group_by_position
+from morphospace.sky.curation.groups import find_duplicates, group_by_name, group_by_position
 
 
 def as_sets(groups):

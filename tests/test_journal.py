@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
+from morphospace.sky.curation.prune import clear_leftovers, drop_rows
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
-from morphospace.sky.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
-from morphospace.sky.prune import clear_leftovers, drop_rows
 
 NAN = math.nan
 ROW = Row("a", 3, 7.5, (1, 4, 5), "00ff", 10.0, -5.0, "GG Tau", None)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphospace.errors import ConfigError
+from morphospace.sky.curation.keep import parse_keep
+from morphospace.sky.curation.keywords import check_keywords, column_types, column_values
+from morphospace.sky.curation.names import name_files, printable
 from morphospace.sky.flags import DEFINITIONS, Flag
-from morphospace.sky.keep import parse_keep
-from morphospace.sky.keywords import check_keywords, column_types, column_values
-from morphospace.sky.names import name_files, printable
 
 # -- keep ----------------------------------------------------------------------------------------------------------
 

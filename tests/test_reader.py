@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from morphospace.sky import reader as reader_module
 from morphospace.sky.curate import curate
+from morphospace.sky.curation import reader as reader_module
+from morphospace.sky.curation.reader import Reader
+from morphospace.sky.curation.report import REPORT
 from morphospace.sky.images import read_image
-from morphospace.sky.reader import Reader
-from morphospace.sky.report import REPORT
 from sky_files import disc_image, wcs_header, write_bad, write_good
 
 

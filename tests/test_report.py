@@ -11,11 +11,11 @@ import pytest
 from astropy.io import fits
 
 from morphospace.errors import DataError
-from morphospace.sky.charts import histogram
 from morphospace.sky.curate import curate
+from morphospace.sky.curation.charts import histogram
+from morphospace.sky.curation.report import REPORT
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import DEFINITIONS
-from morphospace.sky.report import REPORT
 from sky_files import disc_image, wcs_header, write_bad, write_good
 
 VOID = {"meta", "br", "img", "rect", "line"}

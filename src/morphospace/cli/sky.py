@@ -42,8 +42,8 @@ def describe_cutouts(cuts: Cutouts) -> tuple[dict[str, Any], str]:
     import pyarrow.parquet as pq
 
     from morphospace.sky.curate import LEFT_OUT
+    from morphospace.sky.curation.report import REPORT
     from morphospace.sky.flags import Flag
-    from morphospace.sky.report import REPORT
 
     flags = np.asarray(cuts.table(["flags"])["flags"])
     counts = {str(flag.name): int(((flags & flag.value) != 0).sum()) for flag in Flag}

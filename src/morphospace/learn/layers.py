@@ -135,7 +135,11 @@ def channels_last_gradients(network: nn.Module) -> Iterator[None]:
 
 def _order_gradient(_module: nn.Module, _inputs: object, out: Tensor) -> None:
     if out.requires_grad:
-        out.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
+        out.register_hook(_as_channels_last)  # type: ignore[no-untyped-call]
+
+
+def _as_channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def input_bands(network: nn.Module) -> int | None:

@@ -18,21 +18,21 @@ from tqdm import tqdm
 from morphospace._manifest import MANIFEST, replacing
 from morphospace._parts import Parts
 from morphospace.errors import ConfigError, DataError, StoreError
+from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
+from morphospace.sky.curation.keep import Keep, parse_keep
+from morphospace.sky.curation.keywords import check_keywords, column_types, column_values
+from morphospace.sky.curation.names import name_files, printable
+from morphospace.sky.curation.objects import Found, objects_in
+from morphospace.sky.curation.prune import clear_leftovers, drop_rows
+from morphospace.sky.curation.reader import Reader
+from morphospace.sky.curation.report import REPORT, count_remarks, write_report
+from morphospace.sky.curation.verdicts import Verdict, settle
 from morphospace.sky.cutouts import Cutouts, CutoutsWriter
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import Flag
 from morphospace.sky.images import find_files
-from morphospace.sky.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
-from morphospace.sky.keep import Keep, parse_keep
-from morphospace.sky.keywords import check_keywords, column_types, column_values
-from morphospace.sky.names import name_files, printable
-from morphospace.sky.objects import Found, objects_in
-from morphospace.sky.prune import clear_leftovers, drop_rows
-from morphospace.sky.reader import Reader
-from morphospace.sky.report import REPORT, count_remarks, write_report
 from morphospace.sky.store_schema import COLUMNS, FORM
 from morphospace.sky.thumbs import ThumbsWriter
-from morphospace.sky.verdicts import Verdict, settle
 
 __all__ = ["LEFT_OUT", "curate"]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from morphospace._manifest import replacing, software_versions
-from morphospace.sky.charts import histogram
+from morphospace.sky.curation.charts import histogram
+from morphospace.sky.curation.journal import Entry
+from morphospace.sky.curation.verdicts import Verdict
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.flags import DEFINITIONS, Flag, FlagDefinition
-from morphospace.sky.journal import Entry
 from morphospace.sky.quality import PEAK_SIGMA
 from morphospace.sky.thumbs import read_thumbs
-from morphospace.sky.verdicts import Verdict
 
 __all__ = ["REPORT", "count_remarks", "write_report"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from morphospace.sky.curation.groups import find_duplicates, group_by_name, group_by_position
+from morphospace.sky.curation.journal import Entry, Row
+from morphospace.sky.curation.keep import Keep
 from morphospace.sky.flags import Flag
-from morphospace.sky.groups import find_duplicates, group_by_name, group_by_position
-from morphospace.sky.journal import Entry, Row
-from morphospace.sky.keep import Keep
 
 __all__ = ["Verdict", "settle"]
 

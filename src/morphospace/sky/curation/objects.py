@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from morphospace.sky.crop import (
+from morphospace.sky.curation.crop import (
     Window,
     centre_window,
     crop_mask,
@@ -18,11 +18,11 @@ from morphospace.sky.crop import (
     shift_header,
     source_window,
 )
+from morphospace.sky.curation.names import printable
 from morphospace.sky.cutouts import Cutout, pixel_sha256
 from morphospace.sky.detect import Detection, Source, find_sources
 from morphospace.sky.headers import parse_header
 from morphospace.sky.images import Image
-from morphospace.sky.names import printable
 from morphospace.sky.noise import Noise, estimate_noise
 from morphospace.sky.quality import Quality, assess
 from morphospace.sky.wcs import locate

@@ -1,0 +1,1 @@
+"""The steps of a curation: from images to objects, from objects to rows, and the report."""
