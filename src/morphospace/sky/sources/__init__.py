@@ -1,0 +1,1 @@
+"""Where images come from: files, arrays, records, tables with paths, positions in mosaics."""

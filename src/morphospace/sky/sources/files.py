@@ -1,0 +1,75 @@
+"""Rows that are files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from morphospace.sky.curation.journal import Stamp
+from morphospace.sky.curation.names import name_files
+from morphospace.sky.images import Image, read_image
+from morphospace.sky.sources.base import Label
+
+__all__ = ["FileSource", "ReadsFile"]
+
+
+class ReadsFile(Protocol):
+    """A reader of image files: `read_image`, or a `functools.partial` of it."""
+
+    def __call__(self, path: Path, *, hdu: str | int | None) -> Image:
+        """Read one image."""
+
+
+class FileSource:
+    """One image a file.
+
+    Parameters
+    ----------
+    files : sequence of path
+        A file named by two paths is one row.
+    hdu : str or int, optional
+        As for `read_image`.
+    reader : callable
+        What reads a file; it must be picklable.
+    """
+
+    types: Mapping[str, pa.DataType] = {}
+
+    def __init__(
+        self, files: Sequence[str | Path], hdu: str | int | None = None, reader: ReadsFile = read_image
+    ) -> None:
+        by_path: dict[str, Path] = {}
+        for file in files:
+            by_path.setdefault(os.path.abspath(file), Path(file))
+        self.files = tuple(by_path.values())
+        self.hdu = hdu
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def label(self, i: int) -> Label:
+        """Name row `i` by its file, with as much of the path as tells it from the others."""
+        file = self.files[i]
+        path = os.path.abspath(file)
+        return Label(path, str(file), self._names[path], Stamp.of(file))
+
+    def read(self, i: int) -> Image:
+        """Read file `i`."""
+        return self.reader(self.files[i], hdu=self.hdu)
+
+    def columns(self, i: int) -> dict[str, Any]:
+        """Give nothing: plain files have no table beside them."""
+        return {}
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return name_files(self.files)
+
+    def __reduce__(self) -> tuple[type[FileSource], tuple[Any, ...]]:
+        return type(self), (self.files, self.hdu, self.reader)  # without the names, which only the first process needs
