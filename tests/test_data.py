@@ -436,6 +436,20 @@ def test_nothing_to_train_on_is_told(tmp_path):
             open_data(source, PLAIN)
 
 
+@pytest.mark.parametrize("memory", [1 << 30, 0])
+def test_labels_of_samples_reach_the_batch(memory):
+    own = Own(numbered(7), label=[3, 1, None, 2, 0, 1, 4])
+    data = open_data(own, PLAIN, memory_bytes=memory)
+    assert data.rows([6, 2, 0]).label.tolist() == [4, -1, 3]
+    assert open_data(Own(numbered(3)), PLAIN).rows([0]).label is None
+
+
+@pytest.mark.parametrize("label", ["spiral", 1.5, True])
+def test_a_label_that_is_no_class_number_is_refused(label):
+    with pytest.raises(DataError, match=r"label of sample 'n0' must be a whole number, the class; got "):
+        open_data(Own(numbered(1), label=[label]), PLAIN)
+
+
 def test_first_shape():
     assert first_shape(Own(numbered(3))) == (1, 12, 12)
     assert first_shape(Own(cubes(1))) == (2, 7, 10, 14)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from morphospace.errors import StoreError
 from morphospace.runs import placing
 
-__all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Progress", "load_checkpoint", "restore_random_state", "save_checkpoint"]
 
 
 @dataclass
@@ -46,9 +47,16 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, progress: Progress, method: dict[str, Tensor], optimizer: dict[str, Any], generator: torch.Tensor
+    path: Path,
+    progress: Progress,
+    method: Mapping[str, Tensor],
+    optimizer: Mapping[str, Any],
+    scaler: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint beside and rename it, so that the last one stays until the next is whole.
+
+    The random states of torch and of each GPU go along; `scaler` is the loss scale of float16, empty in any other
+    precision.
 
     Raises
     ------
@@ -59,10 +67,20 @@ def save_checkpoint(
         "progress": asdict(progress),
         "method": {k: v.detach().cpu() for k, v in method.items()},
         "optimizer": optimizer,
-        "generator": generator,
+        "scaler": scaler,
+        "generator": torch.get_rng_state(),
+        "gpu_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     with placing(path) as beside:
         torch.save(state, beside)
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Give torch the random states of a checkpoint; those of GPUs only where there are as many."""
+    torch.set_rng_state(state["generator"])
+    of_gpus = state["gpu_generators"]
+    if of_gpus and torch.cuda.is_available() and torch.cuda.device_count() == len(of_gpus):
+        torch.cuda.set_rng_state_all(of_gpus)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+UNLABELLED = -1  # what Batch.label says of an image without a class, where others have one
 # the rest is left to the network, the page cache and the user's other programs
 MEMORY_SHARE = 0.4
 # rows that are shuffled among each other: at most so many, of so many bytes together, but not fewer than the last
@@ -258,7 +259,8 @@ def collate_stacks(parts: Iterable[Stack], preparation: Preparation, *, count: i
     factors: list[Tensor] = []
     sigmas: list[Tensor] = []
     rows: list[NDArray[np.int64]] = []
-    for place, numbers, prepared in prepared_parts(parts, preparation):
+    labels: list[NDArray[np.int64]] = []
+    for place, numbers, prepared in prepared_parts(_noting_labels(parts, labels), preparation):
         if prepared.mask is not None:
             for earlier, shape in zip(places, shapes, strict=True) if mask.filled == 0 else ():
                 mask.add(earlier, _full_mask(shape))
@@ -279,7 +281,19 @@ def collate_stacks(parts: Iterable[Stack], preparation: Preparation, *, count: i
         factor=torch.cat(factors)[order],
         sigma=torch.cat(sigmas)[order],
         rows=torch.from_numpy(np.concatenate(rows))[order],
+        label=_known_labels(labels),
     )
+
+
+def _noting_labels(parts: Iterable[Stack], labels: list[NDArray[np.int64]]) -> Iterator[Stack]:
+    for part in parts:
+        labels.append(np.full(len(part.ids), UNLABELLED) if part.label is None else part.label)
+        yield part
+
+
+def _known_labels(labels: list[NDArray[np.int64]]) -> Tensor | None:
+    joined = np.concatenate(labels)
+    return None if (joined == UNLABELLED).all() else torch.from_numpy(joined)
 
 
 class _Block:

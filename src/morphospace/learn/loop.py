@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from morphospace._optional import optional_import
 from morphospace.errors import TrainingError
-from morphospace.learn.checkpoint import Progress, load_checkpoint, save_checkpoint
+from morphospace.learn.checkpoint import Progress, load_checkpoint, restore_random_state, save_checkpoint
 from morphospace.learn.data import Data
 from morphospace.learn.layers import channels_last_gradients
 from morphospace.learn.methods.base import Batch, Loss, Method, Phase
@@ -100,6 +100,8 @@ class Training:
         self._whole = True  # between steps: weights, optimiser and progress belong together
         self._events: Any = None
         self._watch: Watch | None = None
+        self._exact = torch.float32 if fabric.device.type == "mps" else torch.float64  # which Apple's GPUs lack
+        self._sums: dict[str, Tensor] = {}
 
     @property
     def _checkpoint(self) -> Path:
@@ -123,7 +125,12 @@ class Training:
             self.progress = state["progress"]
             self.method.load_state_dict(state["method"])
             self.optimizer.load_state_dict(state["optimizer"])
-            torch.set_rng_state(state["generator"])
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
+            self._sums = {
+                name: torch.tensor(v, dtype=self._exact, device=self.fabric.device)
+                for name, v in self.progress.sums.items()
+            }
+            restore_random_state(state)
         elif self.fabric.is_global_zero:
             # the configuration comes last: where it is, the weights of the start are, and no other start can slip in
             save_tensors(self.run.path / "initial.safetensors", _encoder_state(self.method))
@@ -213,11 +220,11 @@ class Training:
                 part = (p.step - first_epoch * self.batches) / (length * self.batches)
                 self._whole = False
                 loss = self._step(block, part, sum(epochs) * self.batches)
-                for name, value in self._figures(loss).items():
-                    p.sums[name] = p.sums.get(name, 0.0) + value
+                self._add_up(loss)
                 p.step, p.batch, self._whole = p.step + 1, p.batch + 1, True
                 bar.update()
-                bar.set_postfix(loss=f"{float(loss.total.detach()):.3f}", refresh=False)
+                if self._may_wait:
+                    bar.set_postfix(loss=f"{float(loss.total.detach()):.3f}", refresh=False)
                 interrupts.raise_if_pressed()
                 if time.monotonic() - self._saved_at > 60 * self.loop.checkpoint_minutes:
                     self._save()
@@ -232,8 +239,7 @@ class Training:
         block = block.to(self.fabric.device)
         batch = draw_batch(block, self.method, self.views, self._generator(p.step))
         loss: Loss = self.wrapped(batch, part)
-        # a device that computes ahead is waited for every 50 steps only
-        if (self.fabric.device.type == "cpu" or p.step % 50 == 0) and not bool(torch.isfinite(loss.total)):
+        if self._may_wait and not bool(torch.isfinite(loss.total)):
             raise TrainingError(self._explain(loss, batch))
         self.fabric.backward(loss.total)
         if self.loop.clip:
@@ -242,6 +248,11 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         self.method.after_step(loss, part)
         return loss
+
+    @property
+    def _may_wait(self) -> bool:
+        # a device that computes ahead is waited for every 50 steps only
+        return self.fabric.device.type == "cpu" or self.progress.step % 50 == 0
 
     def _rest_of_epoch(self) -> Iterator[Collated]:
         p, world, rank = self.progress, self.fabric.world_size, self.fabric.global_rank
@@ -266,14 +277,20 @@ class Training:
             return self.loop.optimizer(groups)
         return AdamW(groups, lr=self.settings.lr, weight_decay=self.loop.weight_decay)
 
-    def _figures(self, loss: Loss) -> dict[str, float]:
-        return {k: float(v) for k, v in {"loss": loss.total.detach(), **loss.terms, **loss.stats}.items()}
+    def _add_up(self, loss: Loss) -> None:
+        # on the device: reading a number from it would wait for it
+        for name, value in {"loss": loss.total, **loss.terms, **loss.stats}.items():
+            value = torch.as_tensor(value, device=self.fabric.device).detach().to(self._exact)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def _sums_so_far(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self._sums.items()}
 
     def _end_epoch(self, phase: Phase, rate: float) -> None:
         p, self._whole = self.progress, False
-        figures = {k: v / max(1, p.batch) for k, v in p.sums.items()}
+        figures = {k: v / max(1, p.batch) for k, v in self._sums_so_far().items()}
         lr = float(self.optimizer.param_groups[0]["lr"])
-        p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
+        p.epoch, p.batch, self._sums = p.epoch + 1, 0, {}
         figures |= self._look()
         if self.fabric.is_global_zero:
             row = {"epoch": p.epoch, "phase": phase.name, "lr": lr, "images_per_s": round(rate, 1), **figures}
@@ -297,9 +314,9 @@ class Training:
             weights = self.method.state_dict()
             if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
                 raise TrainingError(self._stopped("the weights are no longer finite", "a step was too large"))
-            save_checkpoint(
-                self._checkpoint, self.progress, weights, self.optimizer.state_dict(), torch.get_rng_state()
-            )
+            self.progress.sums = self._sums_so_far()
+            scaler = self.fabric.strategy.precision.state_dict()
+            save_checkpoint(self._checkpoint, self.progress, weights, self.optimizer.state_dict(), scaler)
         self._saved_at = time.monotonic()
 
     def _explain(self, loss: Loss, batch: Batch) -> str:

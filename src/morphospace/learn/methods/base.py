@@ -22,7 +22,9 @@ class Batch(NamedTuple):
     mask: list[Tensor]  # each (B, 1, S, S) float32, 1 = valid; empty unless needs_flux is set
     sigma: Tensor  # (B, C) float32, noise in the units of flux
     rows: Tensor  # (B,) int64, row numbers of the data
-    label: Tensor | None = None  # (B,) int64; never used by a self-supervised method
+    label: Tensor | None = (
+        None  # (B,) int64, classes of samples that bring one, else -1; not for methods without labels
+    )
     spectrum: Tensor | None = None  # (B, L) float32
 
 
