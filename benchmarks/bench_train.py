@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from _env import arguments, median_of, print_environment, report, set_threads
 from morphospace.learn.data import MemoryData, open_data
+from morphospace.learn.layers import channels_last_gradients
 from morphospace.learn.loop import draw_batch
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods import BYOL
@@ -97,17 +98,18 @@ def bare_step_loop(data: MemoryData, looks: Views, steps: int, seed: int) -> flo
     block = data.rows(torch.randperm(len(data), generator=generator)[:BATCH])
     bf16 = torch.cpu._is_avx512_bf16_supported()
     start = time.perf_counter()
-    for step in range(steps):
-        if step == 1:  # the first is the warm-up
-            start = time.perf_counter()
-        batch = draw_batch(block, method, looks, generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = method(batch, step / steps)
-        loss.total.backward()
-        nn.utils.clip_grad_norm_(method.parameters(), 5.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        method.after_step(loss, step / steps)
+    with channels_last_gradients(method):
+        for step in range(steps):
+            if step == 1:  # the first is the warm-up
+                start = time.perf_counter()
+            batch = draw_batch(block, method, looks, generator)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = method(batch, step / steps)
+            loss.total.backward()
+            nn.utils.clip_grad_norm_(method.parameters(), 5.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            method.after_step(loss, step / steps)
     return BATCH * (steps - 1) / (time.perf_counter() - start)
 
 
