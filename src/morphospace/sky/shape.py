@@ -175,12 +175,28 @@ def measure_radii(
     images, level, sigma, mask, threshold, parts
         See `measure_shapes`.
     """
-    found = []
+    found: list[Float] = []
+    runs: list[_Runs] = []
+    noises: list[Float] = []
+    size: tuple[int, ...] = (0, 0)
     for data, noise in _chunks(images, level, sigma, mask, threshold, parts):
-        p, _ = _chosen(data, noise, threshold, parts)
-        flux, x, y = _centroids(p, len(data))
-        found += _radii(p, x, y, flux, (0.9,))
-    return np.concatenate(found)
+        first = sum(map(len, noises))
+        size = data.shape[1:]
+        bright = _footprints(data, noise, threshold)
+        runs.append(bright._replace(image=bright.image + first))
+        noises.append(noise)
+        if sum(len(r.flux) for r in runs) > _CHUNK:
+            found.append(_radii_of(runs, noises, size, parts))
+            runs, noises = [], []
+    return np.concatenate([*found, _radii_of(runs, noises, size, parts)]) if noises else np.concatenate(found)
+
+
+def _radii_of(runs: list[_Runs], noises: list[Float], size: tuple[int, ...], parts: str) -> Float:
+    # few pixels stand out of a chunk: those of several are worked on at once, since each step has its price
+    joined = _Runs(*map(np.concatenate, zip(*runs, strict=True)))
+    p, _ = _chosen(joined, np.concatenate(noises), size, parts)
+    flux, x, y = _centroids(p, sum(map(len, noises)))
+    return _radii(p, x, y, flux, (0.9,))[0]
 
 
 def is_elongated(shapes: Shapes) -> NDArray[np.bool_]:
@@ -248,7 +264,7 @@ def _combine(
 def _measure(data: NDArray[np.float32], sigma: Float, threshold: float, parts: str) -> Shapes:
     """Shapes of one chunk of level-subtracted images."""
     n = len(data)
-    p, components = _chosen(data, sigma, threshold, parts)
+    p, components = _chosen(_footprints(data, sigma, threshold), sigma, data.shape[1:], parts)
     count = _sums(p.image, p.length, n)
     flux, x, y = _centroids(p, n)
     # fmax leaves NaN out
@@ -264,11 +280,10 @@ def _measure(data: NDArray[np.float32], sigma: Float, threshold: float, parts: s
     return Shapes(flux, snr, peak_snr, x, y, a, b, ellipticity, pa, r50, r90, *_companions(components, n))
 
 
-def _chosen(data: NDArray[np.float32], sigma: Float, threshold: float, parts: str) -> tuple[_Runs, _Components]:
-    """Find all parts, and the runs of those that count."""
-    p = _footprints(data, sigma, threshold)
-    component = _join_runs(p, data.shape[2] + 1)
-    components = _components(p, component, sigma, data.shape)
+def _chosen(p: _Runs, sigma: Float, size: tuple[int, ...], parts: str) -> tuple[_Runs, _Components]:
+    """Find all parts of the footprints in images of one size, and the runs of those that count."""
+    component = _join_runs(p, size[1] + 1)
+    components = _components(p, component, sigma, (len(sigma), *size))
     chosen = components.kept if parts == "all" else np.isin(np.arange(len(components.flux)), components.main)
     good = chosen[component]
     kept = (p.image[good], p.row[good], p.column[good], p.length[good])
