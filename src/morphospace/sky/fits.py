@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from morphospace.sky._intake import band_shape, read_pixels, refusal
+from morphospace.sky._intake import MAX_BANDS, band_shape, read_pixels, refusal
+from morphospace.sky.cubes import ways_sentence
 from morphospace.sky.headers import parse_header, read_axes
 from morphospace.sky.tiles import TABLE_CARDS, unpack_tiles
 
@@ -38,7 +39,7 @@ _OWN = re.compile(
 class FitsImage(NamedTuple):
     """What a FITS file gave."""
 
-    data: NDArray[Any]  # (C, H, W), scaled, native-endian
+    data: NDArray[Any]  # (C, H, W), or all axes of a cube; scaled, native-endian
     header: dict[str, Any]  # the cards of its HDU
     inherited: dict[str, Any]  # cards of the primary header that describe what is in an extension, and are not there
     hdu: int
@@ -53,7 +54,7 @@ class _Unit(NamedTuple):
     size: int  # of its data by the header, without padding
 
 
-def read_fits(stream: BinaryIO, source: str, *, hdu: str | int | None = None) -> FitsImage:
+def read_fits(stream: BinaryIO, source: str, *, hdu: str | int | None = None, cubes: bool = False) -> FitsImage:
     """Read one image.
 
     Parameters
@@ -64,6 +65,9 @@ def read_fits(stream: BinaryIO, source: str, *, hdu: str | int | None = None) ->
         Its name, for messages and the log.
     hdu : str or int, optional
         Name (any case) or number of the HDU; without it, the first that holds an image.
+    cubes : bool
+        Take whatever has more than one plane with all its axes, as numpy orders them, and leave to the caller what
+        they are.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def read_fits(stream: BinaryIO, source: str, *, hdu: str | int | None = None) ->
     Raises
     ------
     DataError
-        If there is no such image, it is truncated or damaged, or it is a cube.
+        If there is no such image, it is truncated or damaged, or, without `cubes`, it is a cube.
 
     Notes
     -----
@@ -90,7 +94,7 @@ def read_fits(stream: BinaryIO, source: str, *, hdu: str | int | None = None) ->
     bitpix = header.get("ZBITPIX" if is_tiled else "BITPIX")
     if axes is None or bitpix not in _DTYPES:
         raise refusal(source, f"has no valid ZBITPIX and ZNAXIS cards in HDU {unit.number}", _AGAIN)
-    shape = band_shape(axes, source)
+    shape = _shape(axes, cubes, source)
     dtype = np.dtype(_DTYPES[bitpix])
     if unit.size > size - unit.offset:
         what = f"is truncated: its header announces {unit.size} bytes of data and {max(0, size - unit.offset)} follow"
@@ -102,6 +106,19 @@ def read_fits(stream: BinaryIO, source: str, *, hdu: str | int | None = None) ->
         raw = read_pixels(stream, dtype, math.prod(shape), source)
     inherited = {key: value for key, value in primary.items() if key not in header and not _is_own(key)}
     return FitsImage(_apply_scale(raw.reshape(shape), header, source), header, inherited, unit.number)
+
+
+def _shape(axes: tuple[int, ...], cubes: bool, source: str) -> tuple[int, ...]:
+    """Shape of what is read: (C, H, W), or all axes; a cube where none is wanted is refused."""
+    planes = [n for n in axes[:-2] if n != 1]
+    if planes and 0 not in axes:
+        if cubes:
+            return axes
+        if len(planes) > 1 or planes[0] > MAX_BANDS:
+            what = f"holds a cube of {' x '.join(map(str, planes))} planes where an image is expected"
+            remedy = f"say with cube= how to read it ({ways_sentence()}) or choose another HDU with hdu="
+            raise refusal(source, what, remedy)
+    return band_shape(axes, source)
 
 
 def _find_unit(stream: BinaryIO, size: int, source: str, hdu: str | int | None) -> tuple[_Unit, dict[str, Any]]:

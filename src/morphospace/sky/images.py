@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphospace.errors import DataError
-from morphospace.sky._intake import guarded, refusal
-from morphospace.sky.fits import read_fits
+from morphospace.sky._intake import MAX_BANDS, band_shape, guarded, one_line, refusal
+from morphospace.sky.cubes import CubeReading, Flattened, flatten_cube, read_spectral_axis
+from morphospace.sky.fits import FitsImage, read_fits
 from morphospace.sky.pictures import COLOURS, read_npy, read_npz, read_picture
 from morphospace.sky.wcs import locate
 
@@ -80,9 +81,10 @@ class Image:
     unit: str | None = None
     """BUNIT."""
     bands: tuple[str, ...] = ("0",)
-    """Names of the bands: the filter of a single band, ("R", "G", "B") in colour, else "0", "1", ..."""
+    """Names of the bands: the filter of a single band, ("R", "G", "B") in colour, the channels or moments of a cube,
+    else "0", "1", ..."""
     wavelength_nm: tuple[float, ...] = (np.nan,)
-    """One per band, from a frequency axis, PHOTPLAM or the rest frequency; NaN when unknown."""
+    """One per band, from a spectral axis, PHOTPLAM or the rest frequency; NaN when unknown."""
     wcs: str | None = None
     """Header string of the celestial WCS, for `astropy.wcs.WCS`."""
     ra: float = np.nan
@@ -95,9 +97,13 @@ class Image:
     """BMAJ and BMIN in arcsec, BPA in degrees."""
     object: str | None = None
     """OBJECT."""
+    variance: NDArray[np.float32] | None = None
+    """(C, H, W), in the square of the unit, NaN where it is unknown; see `morphospace.sky.planes.with_planes`."""
+    missing: tuple[str, ...] = ()
+    """Those of the bands that no file gave: their pixels are all 0; see `morphospace.sky.bands.stack_bands`."""
 
 
-def read_image(path: str | Path, *, hdu: str | int | None = None) -> Image:
+def read_image(path: str | Path, *, hdu: str | int | None = None, cube: CubeReading | None = None) -> Image:
     """Read one image from a FITS, PNG, JPEG, TIFF, NPY or NPZ file; what it is, its first bytes say.
 
     FITS may be packed as .gz or .bz2 and tile-compressed (RICE and others). Axes of length 1 before the last two
@@ -110,6 +116,10 @@ def read_image(path: str | Path, *, hdu: str | int | None = None) -> Image:
         The file.
     hdu : str or int, optional
         Name or number of the FITS HDU; without it the first that holds an image. Other files ignore it.
+    cube : CubeReading, optional
+        How a FITS cube becomes an image; see `morphospace.sky.cubes.flatten_cube`. Its spectral axis is the one whose
+        CTYPE says so; the cards of that axis stay in `Image.header`. What is no cube is read as ever. Without it a
+        cube is refused.
 
     Returns
     -------
@@ -124,21 +134,21 @@ def read_image(path: str | Path, *, hdu: str | int | None = None) -> Image:
     source = os.fspath(path)
     try:
         with closing(_open(source)) as stream:
-            return _read(stream, source, hdu)
+            return _read(stream, source, hdu, cube)
     except OSError as error:
         raise refusal(source, f"cannot be read ({error.strerror or error})", "check the disk and try again") from error
     except MemoryError:
         raise refusal(source, "does not fit into memory", "cut it into smaller images") from None
 
 
-def _read(stream: BinaryIO, source: str, hdu: str | int | None) -> Image:
+def _read(stream: BinaryIO, source: str, hdu: str | int | None, cube: CubeReading | None) -> Image:
     """Read what the first bytes announce."""
     kind = _kind(stream.read(32), source)
     stream.seek(0)
     if kind == "fits":
-        return _from_fits(stream, source, hdu)
+        return _from_fits(stream, source, hdu, cube)
     if kind in ("gzip", "bzip2"):
-        return _from_fits(_unpack(stream, kind, source), source, hdu)
+        return _from_fits(_unpack(stream, kind, source), source, hdu, cube)
     if kind == "picture":
         data = read_picture(stream, source)
     elif kind == "npy":
@@ -202,23 +212,22 @@ def _unpack(stream: BinaryIO, kind: str, source: str) -> BinaryIO:
     return plain
 
 
-def _from_fits(stream: BinaryIO, source: str, hdu: str | int | None) -> Image:
+def _from_fits(stream: BinaryIO, source: str, hdu: str | int | None, cube: CubeReading | None) -> Image:
     """Read an image and what its header tells."""
-    fits = read_fits(stream, source, hdu=hdu)
+    fits = read_fits(stream, source, hdu=hdu, cubes=cube is not None)
     header = {**fits.inherited, **fits.header}
-    n_bands, height, width = fits.data.shape
-    place = locate(fits.header, (height, width), source)
-    name = _filter(header) if n_bands == 1 else None
+    flat = _as_bands(header, fits.data) if cube is None else _flatten(fits, header, source, cube)
+    place = locate(fits.header, flat.data.shape[1:], source)
     major, minor, angle = (_number(header, key) for key in ("BMAJ", "BMIN", "BPA"))
     return Image(
-        data=fits.data,
-        mask=_mask(fits.data),
+        data=flat.data,
+        mask=_mask(flat.data),
         source=source,
         hdu=str(fits.hdu),
         header=header,
-        unit=_text(header, "BUNIT"),
-        bands=(name,) if name else tuple(str(band) for band in range(n_bands)),
-        wavelength_nm=(_wavelength(header) if n_bands == 1 else np.nan,) * n_bands,
+        unit=flat.unit,
+        bands=flat.bands,
+        wavelength_nm=flat.wavelength_nm,
         wcs=place.wcs,
         ra=place.ra,
         dec=place.dec,
@@ -226,6 +235,29 @@ def _from_fits(stream: BinaryIO, source: str, hdu: str | int | None) -> Image:
         beam=(major * 3600, minor * 3600, angle),
         object=_text(header, "OBJECT"),
     )
+
+
+def _as_bands(header: Mapping[str, Any], data: NDArray[Any]) -> Flattened:
+    """Name the planes of an image."""
+    n = len(data)
+    name = _filter(header) if n == 1 else None
+    bands = (name,) if name else tuple(str(band) for band in range(n))
+    return Flattened(data, bands, (_wavelength(header) if n == 1 else np.nan,) * n, _text(header, "BUNIT"))
+
+
+def _flatten(fits: FitsImage, header: Mapping[str, Any], source: str, cube: CubeReading) -> Flattened:
+    """Make an image of a cube; an image, and a few planes that nothing calls channels, are taken as bands."""
+    axis = read_spectral_axis(header, fits.data.shape, source)
+    if axis is None or (not axis.name and len(axis.values) <= MAX_BANDS):
+        return _as_bands(header, fits.data.reshape(band_shape(fits.data.shape, source)))
+    planes = fits.data.reshape(-1, *fits.data.shape[-2:])
+    unit = _text(header, "BUNIT")
+    try:
+        return flatten_cube(planes, axis, cube.how, sigma=cube.sigma, components=cube.components, unit=unit)
+    except DataError as error:
+        raise refusal(
+            source, f"cannot be read as {cube.how}: {one_line(error)}", "choose another way with cube="
+        ) from None
 
 
 def _mask(data: NDArray[Any]) -> NDArray[np.bool_] | None:
