@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
@@ -10,7 +11,15 @@ from torch import nn
 
 from morphospace.errors import ConfigError, ShapeError
 from morphospace.learn.encoders import encoder
-from morphospace.learn.layers import Intercept, RepeatBands, input_bands, mlp, representation_size
+from morphospace.learn.layers import (
+    Intercept,
+    RepeatBands,
+    channels_last_gradients,
+    fold_norms,
+    input_bands,
+    mlp,
+    representation_size,
+)
 
 
 class Tokens(nn.Module):
@@ -201,3 +210,36 @@ def test_an_attribute_that_means_something_else_is_not_believed():
 def test_what_is_no_vector_is_refused_with_the_line_that_mends_it(network, match):
     with pytest.raises(ShapeError, match=match):
         representation_size(network)
+
+
+@pytest.mark.parametrize("name", ["light", "resnet18"])
+def test_folded_norms_change_nothing_but_the_last_digits(name):
+    network = encoder(name).train()
+    x = torch.randn(8, 1, 40, 40)
+    for _ in range(3):
+        network(3 * x + 1)  # statistics of its own
+    network.eval()
+    with torch.no_grad():
+        before = network(x)
+        fold_norms(network)
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+        torch.testing.assert_close(network(x), before, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_keep_the_order_of_the_images_and_their_values():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4)).to(
+        memory_format=torch.channels_last
+    )
+    x = torch.randn(5, 1, 9, 9)
+    orders, gradients = [], []
+    for context in (contextlib.nullcontext(), channels_last_gradients(network)):
+        network.zero_grad()
+        with context:
+            z = network(x)
+            z.register_hook(lambda g: orders.append(g.is_contiguous(memory_format=torch.channels_last)))
+            (z.mean(dim=(2, 3)) ** 2).sum().backward()
+        gradients.append(network[0].weight.grad.clone())
+    assert orders == [False, True]
+    torch.testing.assert_close(*gradients)
+    assert not network[1]._forward_hooks

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from morphospace._parts import one_batch
 from morphospace.errors import ConfigError, ShapeError, StoreError
 from morphospace.learn.data import check_noise, collate_stacks
+from morphospace.learn.layers import fold_norms
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods import Method
 from morphospace.learn.record import load_method, preparation_of
@@ -163,6 +164,8 @@ class Embedder:
         self.average = average
         self.device = torch.device(_device(device))
         self.method = load_method(run, network=encoder).to(self.device)
+        if self.method.encoder_recipe:
+            fold_norms(self.method.encoder)
         if not any(
             weight.ndim == 5 for weight in self.method.parameters()
         ):  # of a 3-D network torch takes no such order
