@@ -25,15 +25,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphospace.errors import ConfigError, DataError, StoreError
-from morphospace.sky import curate as curate_module
 from morphospace.sky.curate import LEFT_OUT, curate
-from morphospace.sky.curation import reader as reader_module
+from morphospace.sky.curation import work
 from morphospace.sky.curation.journal import Journal
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.detect import Detection
 from morphospace.sky.flags import Flag
 from morphospace.sky.images import read_image
+from morphospace.sky.intake import Intake
 from morphospace.sky.noise import estimate_noise
+from morphospace.sky.sources.files import FileSource
 from morphospace.sky.thumbs import decode_thumb, load_thumbs
 from sky_files import disc_image, wcs_header, write_bad, write_good, write_picture
 
@@ -147,7 +148,7 @@ def test_nothing_kept_is_an_error_that_names_the_first_reason_and_the_report(tmp
 
 def test_a_fault_of_our_own_ends_one_image_and_not_the_run(tmp_path, monkeypatch, caplog):
     files = write_good(tmp_path / "in", 3)
-    real = curate_module.objects_in
+    real = work.objects_in
 
     def broken(image, name, **options):
         if name == "good0001":
@@ -155,7 +156,7 @@ def test_a_fault_of_our_own_ends_one_image_and_not_the_run(tmp_path, monkeypatch
             raise TypeError(msg)
         yield from real(image, name, **options)
 
-    monkeypatch.setattr(curate_module, "objects_in", broken)
+    monkeypatch.setattr(work, "objects_in", broken)
     cuts = curate(files, out=tmp_path / "x.cutouts")
     assert cuts.ids == ["good0000", "good0002"]
     assert "could not be measured (TypeError: surprise)" in left_out(cuts.path)["good0001"]["reason"]
@@ -181,11 +182,12 @@ def test_a_full_disk_is_told_in_one_sentence_and_the_store_goes_on_later(tmp_pat
     write_good(tmp_path / "in", 6)
     real = Journal.add
 
-    def full(self, entry):
-        if entry.id == "good0004":
+    def full(self, entries, lines):
+        if any(entry.id == "good0004" for entry in entries):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(self, entry)
+        real(self, entries, lines)
 
+    monkeypatch.setattr(work, "_PATIENCE_S", 0)
     monkeypatch.setattr(Journal, "add", full)
     with pytest.raises(StoreError, match=r"No space left on device.*go on with resume=True"):
         curate(tmp_path / "in", out=tmp_path / "x.cutouts")
@@ -363,7 +365,7 @@ def test_detection_without_a_size_takes_that_of_each_source(tmp_path):
 
 def test_sources_that_are_close_in_one_file_are_two_objects(tmp_path):
     file = field_file(tmp_path / "in", [(60, 50, 200), (60, 66, 200)])
-    cuts = curate(file, out=tmp_path / "x.cutouts", size=32, detect=Detection(), group_radius_arcsec=60)
+    cuts = curate(file, out=tmp_path / "x.cutouts", size=32, detect=Detection(), intake=Intake(group_radius_arcsec=60))
     assert cuts.table(["group"])["group"].to_pylist() == ["field#0000", "field#0001"]
     assert not any(Flag.SAME_OBJECT in flags for flags in flags_of(cuts).values())
 
@@ -432,11 +434,13 @@ def test_resume_takes_only_new_files(tmp_path, monkeypatch):
     write_good(tmp_path / "in", 2, first=10)
     asked = []
 
-    def counted(path, **options):
-        asked.append(Path(path).name)
-        return read_image(path, **options)
+    real = FileSource.read
 
-    monkeypatch.setattr(reader_module, "read_image", counted)
+    def counted(source, row):
+        asked.append(source.files[row].name)
+        return real(source, row)
+
+    monkeypatch.setattr(FileSource, "read", counted)
     cuts = curate(tmp_path / "in", out=tmp_path / "x.cutouts", resume=True)
     assert asked == ["good0010.fits", "good0011.fits"]
     assert len(cuts) == 6
@@ -512,8 +516,6 @@ def test_detected_sources_of_a_file_are_taken_up_again_as_a_whole(tmp_path):
     ("options", "message"),
     [
         ({"size": 0}, "size must be at least 1 pixel; got 0"),
-        ({"group_radius_arcsec": -1.0}, "group_radius_arcsec must be 0 or more; got -1"),
-        ({"group_radius_arcsec": float("nan")}, "group_radius_arcsec must be 0 or more; got nan"),
         ({"keep": "good"}, "keep must be all, usable, clean"),
         ({"columns": ["flags"]}, "every store has a column 'flags'"),
         ({"resume": True, "overwrite": True}, "give one of them"),
@@ -522,6 +524,22 @@ def test_detected_sources_of_a_file_are_taken_up_again_as_a_whole(tmp_path):
 def test_arguments_out_of_range_are_refused_before_anything_is_read(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         curate(tmp_path / "nowhere", out=tmp_path / "x.cutouts", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_radius_arcsec": -1.0}, "'group_radius_arcsec' must be 0 or more; got -1"),
+        ({"group_radius_arcsec": float("nan")}, "'group_radius_arcsec' must be 0 or more; got nan"),
+        ({"processes": -1}, "'processes' must be 0 or more; got -1"),
+        ({"cube_sigma": 0.0}, "'cube_sigma' must be positive"),
+        ({"cube_components": 0}, "'cube_components' must be 1 or more"),
+        ({"companions": "drop"}, "'companions' must be 'keep' or 'blank'; got 'drop'"),
+    ],
+)
+def test_rarer_settings_out_of_range_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Intake(**options)
 
 
 # -- kills ---------------------------------------------------------------------------------------------------------
@@ -586,15 +604,18 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
 def test_ctrl_c_leaves_a_store_that_opens_and_goes_on(tmp_path, monkeypatch):
     files = write_good(tmp_path / "in", 5)
 
-    def interrupted(path, **options):
-        if Path(path) == files[3]:
-            raise KeyboardInterrupt
-        return read_image(path, **options)
+    real = FileSource.read
 
-    monkeypatch.setattr(reader_module, "read_image", interrupted)
+    def interrupted(source, row):
+        if source.files[row] == files[3]:
+            raise KeyboardInterrupt
+        return real(source, row)
+
+    monkeypatch.setattr(work, "_PATIENCE_S", 0)
+    monkeypatch.setattr(FileSource, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         curate(tmp_path / "in", out=tmp_path / "x.cutouts")
-    monkeypatch.setattr(reader_module, "read_image", read_image)
+    monkeypatch.setattr(FileSource, "read", real)
     assert Cutouts.open(tmp_path / "x.cutouts").ids == ["good0000", "good0001", "good0002"]
     assert len(curate(tmp_path / "in", out=tmp_path / "x.cutouts", resume=True)) == 5
 

@@ -10,12 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
+from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, Row, Stamp, line_of, read_journal
 from morphospace.sky.curation.prune import clear_leftovers, drop_rows
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 
 NAN = math.nan
 ROW = Row("a", 3, 7.5, (1, 4, 5), "00ff", 10.0, -5.0, "GG Tau", None)
+
+
+def add(journal, *entries):
+    journal.add(entries, "".join(map(line_of, entries)))
 
 
 def entry(path="/d/a.fits", rows=(ROW,), error=None):
@@ -26,8 +30,7 @@ def test_entries_are_read_back_as_they_were(tmp_path):
     rows = (ROW, Row("b", 0, NAN, (3, 1, 1), "x", NAN, NAN, None, "CONSTANT"))
     entries = [entry(rows=rows), entry("/d/\udce9.fits", (), "it is 'bad'\n")]
     with Journal(tmp_path / JOURNAL, {"size": None, "keep": "all"}) as journal:
-        for one in entries:
-            journal.add(one)
+        add(journal, *entries)
     settings, found = read_journal(tmp_path / JOURNAL)
     assert settings == {"size": None, "keep": "all"}
     assert [repr(one) for one in found.values()] == [repr(one) for one in entries]
@@ -38,8 +41,8 @@ def test_entries_are_read_back_as_they_were(tmp_path):
 def test_a_journal_cut_short_anywhere_keeps_its_whole_lines(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("journal") / JOURNAL
     with Journal(path, {}) as journal:
-        journal.add(entry("/1"))
-        journal.add(entry("/2"))
+        add(journal, entry("/1"))
+        add(journal, entry("/2"))
     raw = path.read_bytes()
     path.write_bytes(raw[: max(len(raw) - cut, 0)])
     _, found = read_journal(path)
@@ -50,7 +53,7 @@ def test_a_journal_cut_short_anywhere_keeps_its_whole_lines(tmp_path_factory, cu
 
 def test_a_later_entry_takes_the_place_of_an_earlier_one(tmp_path):
     with Journal(tmp_path / JOURNAL, {}, [entry("/1", error="old"), entry("/2")]) as journal:
-        journal.add(entry("/1", error="new"))
+        add(journal, entry("/1", error="new"))
     _, found = read_journal(tmp_path / JOURNAL)
     assert [(path, one.error) for path, one in found.items()] == [("/2", None), ("/1", "new")]
 

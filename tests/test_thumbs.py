@@ -126,7 +126,7 @@ def test_thumbs_that_are_not_there_are_drawn(tmp_path):
     assert load_thumbs(cuts, range(3)) == stored
 
 
-def test_thumbs_lie_in_small_row_groups_and_are_not_drawn_twice(tmp_path):
+def test_thumbs_lie_in_small_row_groups_and_are_not_written_twice(tmp_path):
     rng = np.random.default_rng(0)
     made = [
         Cutout(id=f"c{i}", image=rng.normal(size=(1, THUMB_PIXELS, THUMB_PIXELS)).astype(np.float32), sha256=f"s{i}")
@@ -135,8 +135,7 @@ def test_thumbs_lie_in_small_row_groups_and_are_not_drawn_twice(tmp_path):
     for part in (made[:120], made):
         with ThumbsWriter(tmp_path, resume=True) as writer:
             before = len(writer.done)
-            for cutout in part:
-                writer.append(cutout)
+            writer.extend([(cutout.id, cutout.sha256, make_thumb(cutout)) for cutout in part])
     assert before == 120
     found = read_thumbs(tmp_path, [("c7", "s7"), ("c150", "s150"), ("c7", "other")])
     assert found == {("c7", "s7"): make_thumb(made[7]), ("c150", "s150"): make_thumb(made[150])}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,24 @@ from tqdm import tqdm
 from morphospace._manifest import MANIFEST, replacing
 from morphospace._parts import Parts
 from morphospace.errors import ConfigError, DataError, StoreError
-from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, Row, Stamp, read_journal
+from morphospace.sky.curation.desk import Desk
+from morphospace.sky.curation.hands import curate_rows
+from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, read_journal
 from morphospace.sky.curation.keep import Keep, parse_keep
-from morphospace.sky.curation.keywords import check_keywords, column_types, column_values
-from morphospace.sky.curation.names import name_files, printable
-from morphospace.sky.curation.objects import Found, objects_in
+from morphospace.sky.curation.keywords import check_keywords, column_types
+from morphospace.sky.curation.names import printable
 from morphospace.sky.curation.prune import clear_leftovers, drop_rows
 from morphospace.sky.curation.reader import Reader
 from morphospace.sky.curation.report import REPORT, count_remarks, write_report
 from morphospace.sky.curation.verdicts import Verdict, settle
+from morphospace.sky.curation.work import Work
 from morphospace.sky.cutouts import Cutouts, CutoutsWriter
-from morphospace.sky.detect import Detection
+from morphospace.sky.detect import Detection, find_sources
 from morphospace.sky.flags import Flag
 from morphospace.sky.images import find_files
+from morphospace.sky.intake import Intake
+from morphospace.sky.sources.base import Label, Source
+from morphospace.sky.sources.files import FileSource
 from morphospace.sky.store_schema import COLUMNS, FORM
 from morphospace.sky.thumbs import ThumbsWriter
 
@@ -60,7 +64,7 @@ def curate(
     columns: Sequence[str] = (),
     keep: str = "usable",
     hdu: str | int | None = None,
-    group_radius_arcsec: float = 1.0,
+    intake: Intake | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Cutouts:
@@ -89,8 +93,8 @@ def curate(
         flags to leave out, ``"-EDGE,-LOW_SNR"`` or ``"usable,-EDGE"``.
     hdu : str or int, optional
         Name or number of the FITS HDU; by default the first that holds an image.
-    group_radius_arcsec : float, >= 0
-        Images from different files whose centres lie within this distance show one object.
+    intake : Intake, optional
+        The rarer settings: cubes, bands, planes, tables, grouping, number of processes.
     resume : bool
         Go on with a store that is there: files it has seen are passed over unless they have changed.
     overwrite : bool
@@ -118,15 +122,12 @@ def curate(
     run makes. A flag that compares rows (DUPLICATE, SAME_OBJECT) does not depend on their order.
     """
     keywords = (columns,) if isinstance(columns, str) else tuple(columns)
-    job = _Job(Path(out), size, detect, keywords, keep, hdu, group_radius_arcsec)
+    job = _Job(Path(out), size, detect, keywords, keep, hdu, intake or Intake())
     job.check(resume=resume, overwrite=overwrite)
-    by_path: dict[str, Path] = {}  # one file may be named by two paths
-    for file in find_files(source):
-        by_path.setdefault(os.path.abspath(file), file)
-    files = list(by_path.values())
+    rows = FileSource(find_files(source), hdu)
     try:
-        past = job.past(files) if resume else {}
-        entries, verdicts = job.take_in(files, past, resume=resume, overwrite=overwrite)
+        past = job.past(rows) if resume else {}
+        entries, verdicts = job.take_in(rows, past, resume=resume, overwrite=overwrite)
         store = job.finish(verdicts, entries, call=_call(source, job))
     except StoreError:
         raise
@@ -153,7 +154,7 @@ class _Job:
     columns: tuple[str, ...] = ()
     keep: str = "usable"
     hdu: str | int | None = None
-    group_radius_arcsec: float = 1.0
+    intake: Intake = field(default_factory=Intake)
 
     @property
     def kept(self) -> Keep:
@@ -165,22 +166,20 @@ class _Job:
 
     @property
     def settings(self) -> dict[str, Any]:
+        rarer = {f"intake.{name}": value for name, value in asdict(self.intake).items() if name != "processes"}
         return {
             "size": self.size,
             "detect": self.detect and asdict(self.detect),
             "columns": list(self.columns),
             "keep": self.keep,
             "hdu": self.hdu,
-            "group_radius_arcsec": self.group_radius_arcsec,
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in rarer.items()},
         }
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse what cannot work before anything is read."""
         if self.size is not None and self.size < 1:
             msg = f"size must be at least 1 pixel; got {self.size}."
-            raise ConfigError(msg)
-        if not self.group_radius_arcsec >= 0:
-            msg = f"group_radius_arcsec must be 0 or more; got {self.group_radius_arcsec}."
             raise ConfigError(msg)
         if resume and overwrite:
             msg = "resume goes on with a store and overwrite replaces it; give one of them."
@@ -191,10 +190,10 @@ class _Job:
             msg = f"'{self.out}' is there already; resume=True adds what is new, overwrite=True starts anew."
             raise StoreError(msg)
 
-    def past(self, files: Sequence[Path]) -> dict[str, Entry]:
+    def past(self, source: Source) -> dict[str, Entry]:
         """Take up what earlier runs have done, and remove from the store what has to be done again."""
         settings, entries = read_journal(self.out / JOURNAL)
-        if not self.exists or not entries:
+        if not self.exists or not settings:
             return {}
         differ = [name for name, value in self.settings.items() if settings.get(name) != value]
         if differ:
@@ -202,18 +201,18 @@ class _Job:
             msg = f"'{self.out}' was made with {differ[0]}={was!r}, not {now!r}; give the same, or overwrite=True."
             raise StoreError(msg)
         rows = Parts(self.out, FORM).table(["id"])["id"].to_pylist()
-        done = self._done(files, entries, set(rows))
+        done = self._done(source, entries, set(rows))
         theirs = {row.id for entry in done.values() for row in entry.rows}
         drop_rows(self.out, np.array([row in theirs for row in rows], dtype=np.bool_))
         return done
 
-    def _done(self, files: Sequence[Path], entries: Mapping[str, Entry], present: Collection[str]) -> dict[str, Entry]:
+    def _done(self, source: Source, entries: Mapping[str, Entry], present: Collection[str]) -> dict[str, Entry]:
         """Entries of files that have not changed and whose rows are all where they should be."""
-        paths = {os.path.abspath(file): file for file in files}
-        changed = {path for path, entry in entries.items() if path in paths and Stamp.of(paths[path]) != entry.stamp}
+        labels = (source.label(row) for row in range(len(source)))
+        changed = {label.key for label in labels if label.key in entries and label.stamp != entries[label.key].stamp}
         same = [entry for path, entry in entries.items() if path not in changed]
         # rows left out for the sake of another row are missed only if that other row may have changed
-        verdicts = [] if changed else settle(same, self.kept, self.group_radius_arcsec)
+        verdicts = [] if changed else settle(same, self.kept, self.intake.group_radius_arcsec)
         excused = {verdict.row.id for verdict in verdicts if verdict.reason is not None}
         return {
             entry.path: entry
@@ -222,60 +221,47 @@ class _Job:
         }
 
     def take_in(
-        self, files: Sequence[Path], past: Mapping[str, Entry], *, resume: bool, overwrite: bool
+        self, source: Source, past: Mapping[str, Entry], *, resume: bool, overwrite: bool
     ) -> tuple[list[Entry], list[Verdict]]:
         """Read the files that are new and write their rows; then compare all rows, old and new."""
         clear_leftovers(self.out)
-        names = name_files(files, {path: entry.id for path, entry in past.items()})
+        work = Work(
+            source,
+            self.kept,
+            self.size,
+            self.detect,
+            find_sources if self.detect else None,
+            self._keywords(source, past),
+        )
+        new = [row for row in range(len(source)) if source.label(row).key not in past] if past else range(len(source))
         with contextlib.ExitStack() as stack:
-            reader = stack.enter_context(Reader(self.hdu))
-            types = self._column_types(files, past, reader)
-            writer = stack.enter_context(CutoutsWriter(self.out, columns=types, resume=resume, overwrite=overwrite))
+            writer = stack.enter_context(
+                CutoutsWriter(self.out, columns=work.columns, resume=resume, overwrite=overwrite)
+            )
             thumbs = stack.enter_context(ThumbsWriter(self.out, resume=bool(past)))
             journal = stack.enter_context(Journal(self.out / JOURNAL, self.settings, past.values()))
-            desk = _Desk(writer, thumbs, self.kept, past.values())
-            new = [file for file in files if os.path.abspath(file) not in past]
-            for file in tqdm(new, desc="curate", unit="file", disable=None):
-                name = names[os.path.abspath(file)]
-                journal.add(self._take_file(file, name, reader, types, desk))
+            desk = Desk(writer, thumbs, journal, self.kept)
+            bar = stack.enter_context(tqdm(total=len(new), desc="curate", unit="image", disable=None))
+            for piece in curate_rows(work, _labelled(source, new, past), len(new), self.intake.processes):
+                desk.take(piece)
+                bar.update(len(piece.entries))
             entries = list(journal.entries.values())
-            verdicts = settle(entries, self.kept, self.group_radius_arcsec)
+            verdicts = settle(entries, self.kept, self.intake.group_radius_arcsec)
             of = {verdict.row.id: verdict for verdict in verdicts}
             ids = writer.table(["id"])["id"].to_pylist()
             writer.replace({"flags": [int(of[i].flags) for i in ids], "group": [of[i].group for i in ids]})
         return entries, verdicts
 
-    def _column_types(self, files: Sequence[Path], past: Mapping[str, Entry], reader: Reader) -> dict[str, pa.DataType]:
+    def _keywords(self, source: Source, past: Mapping[str, Entry]) -> dict[str, pa.DataType]:
+        twice = [name for name in self.columns if name in source.types]
+        if twice:
+            msg = f"columns names '{twice[0]}', which the table has already; leave it out of columns."
+            raise ConfigError(msg)
         if past:
             schema = Parts(self.out, FORM).schema
-            return {name: schema.field(name).type for name in schema.names if name not in COLUMNS.names}
-        # by name, so that the types do not depend on the order of the files
-        asked = reader.peek(sorted(files), _FILES_ASKED) if self.columns else []
-        return column_types(self.columns, (image.header for image in asked))
-
-    def _take_file(self, file: Path, name: str, reader: Reader, types: Mapping[str, pa.DataType], desk: _Desk) -> Entry:
-        stamp = Stamp.of(file)  # before reading: a change meanwhile is then seen the next time
-        reading = reader.take(file)
-        error, remarks = reading.error, reading.remarks
-        rows: list[Row] = []
-        if reading.image is not None:
-            values, misfits = column_values(types, reading.image.header)
-            remarks += misfits
-            found = objects_in(reading.image, name, size=self.size, detect=self.detect, columns=values)
-            for item in _measured(found, file):
-                if isinstance(item, str):
-                    error = item
-                else:
-                    rows.append(desk.take(item))
-        return Entry(
-            path=os.path.abspath(file),
-            source=printable(str(file)),
-            id=name,
-            stamp=stamp,
-            error=None if error is None else printable(error),
-            rows=tuple(rows),
-            remarks=tuple(map(printable, remarks)),
-        )
+            names = [name for name in schema.names if name not in COLUMNS.names and name not in source.types]
+            return {name: schema.field(name).type for name in names}
+        return column_types(self.columns, _some_headers(source)) if self.columns else {}
 
     def finish(self, verdicts: Sequence[Verdict], entries: Sequence[Entry], *, call: str) -> Cutouts:
         """Take out what other rows make superfluous, list it, and write the report."""
@@ -290,57 +276,26 @@ class _Job:
         return store
 
 
-class _Desk:
-    """Where measured objects go: to the store if they are kept, and in any case to the pictures."""
-
-    def __init__(self, writer: CutoutsWriter, thumbs: ThumbsWriter, keep: Keep, past: Iterable[Entry]) -> None:
-        self._writer, self._thumbs, self._keep = writer, thumbs, keep
-        self._first: dict[str, str] = {}
-        for entry in past:
-            for row in entry.rows:
-                if row.reason is None:
-                    self._is_repeat(row.id, row.sha256)
-
-    def take(self, found: Found) -> Row:
-        """Write an object where it belongs and return its line of the journal."""
-        cutout, quality = found
-        reason = self._keep.reason_against(quality.flags, quality.n_valid)
-        self._thumbs.append(cutout)
-        # a repeat whose id sorts first is written all the same: the other one goes once all rows are known
-        if reason is None and not (self._is_repeat(cutout.id, cutout.sha256) and self._drops_repeats):
-            self._writer.append(cutout)
-        return Row(
-            id=cutout.id,
-            flags=int(quality.flags),
-            snr=quality.snr,
-            shape=cutout.image.shape,
-            sha256=cutout.sha256,
-            ra=cutout.ra,
-            dec=cutout.dec,
-            object=cutout.object,
-            reason=reason,
-        )
-
-    @property
-    def _drops_repeats(self) -> bool:
-        return Flag.DUPLICATE in self._keep.dropped
-
-    def _is_repeat(self, name: str, sha256: str) -> bool:
-        first = self._first.get(sha256, name)
-        self._first[sha256] = min(first, name)
-        return first < name
+def _labelled(source: Source, rows: Iterable[int], past: Mapping[str, Entry]) -> Iterator[tuple[int, Label]]:
+    """Name rows; an id that a row of an earlier run has goes to no other."""
+    taken = {entry.id for entry in past.values()}
+    for row in rows:
+        label = source.label(row)
+        yield row, label._replace(name=printable(label.key)) if label.name in taken else label
 
 
-def _measured(found: Iterator[Found], file: Path) -> Iterator[Found | str]:
-    """Pass objects on; a fault of our own in one image ends that image with a sentence, not the run."""
-    try:
-        yield from found
-    except DataError as refused:
-        yield str(refused)
-    except Exception as fault:
-        _logger.exception("'%s' could not be measured", file)
-        what = f"was read but could not be measured ({type(fault).__name__}: {fault})"
-        yield f"'{file}' {what}; please report this."
+def _some_headers(source: Source) -> list[Mapping[str, Any]]:
+    """Read some images; the first by name, so that what is decided on them does not depend on the order of the rows."""
+    labels = sorted((source.label(row).key, row) for row in range(len(source)))
+    found: list[Mapping[str, Any]] = []
+    with Reader(source) as reader:
+        for _, row in labels:
+            image = reader.take(row, source.label(row)).image
+            if image is not None:
+                found.append(image.header)
+            if len(found) == _FILES_ASKED:
+                break
+    return found
 
 
 def _left_out(verdicts: Sequence[Verdict], entries: Sequence[Entry]) -> pa.Table:
@@ -363,8 +318,9 @@ def _call(source: str | Path | Sequence[str | Path], job: _Job) -> str:
 
 def _changed(thing: object) -> Iterator[str]:
     """Name the fields of a dataclass that are not as by default, with their values."""
-    for field in fields(thing):  # type: ignore[arg-type]
-        value = getattr(thing, field.name)
-        if field.default is not MISSING and value != field.default:
+    for each in fields(thing):  # type: ignore[arg-type]
+        value = getattr(thing, each.name)
+        default = each.default_factory() if each.default_factory is not MISSING else each.default
+        if default is not MISSING and value != default:
             inner = f"{type(value).__name__}({', '.join(_changed(value))})" if is_dataclass(value) else repr(value)
-            yield f"{field.name}={inner}"
+            yield f"{each.name}={inner}"

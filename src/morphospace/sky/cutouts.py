@@ -35,12 +35,45 @@ from morphospace.sky.store_schema import (
     pixel_sha256,
 )
 
-__all__ = ["COLUMNS", "Cutout", "Cutouts", "CutoutsWriter", "decode_images", "decode_masks", "pixel_sha256"]
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_ROWS",
+    "COLUMNS",
+    "Cutout",
+    "Cutouts",
+    "CutoutsWriter",
+    "decode_images",
+    "decode_masks",
+    "encode_batch",
+    "pixel_sha256",
+]
 
 BATCH_ROWS = 256
 BATCH_BYTES = 4 << 20
 
 _logger = logging.getLogger(__name__)
+
+
+def encode_batch(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    """Turn rows into a ``pyarrow.RecordBatch`` for `CutoutsWriter.write`.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        What `encode_row` gave, together below 2 GiB.
+    columns : mapping of str to pyarrow.DataType
+        Columns of the user.
+    """
+    return _batch(rows, _schema(columns))
+
+
+def _schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([*COLUMNS, *(pa.field(n, t) for n, t in columns.items())])
+
+
+def _batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 class CutoutsWriter:
@@ -86,8 +119,7 @@ class CutoutsWriter:
         if taken:
             msg = f"column '{taken[0]}' is one that every store of cutouts has; choose another name."
             raise ConfigError(msg)
-        schema = pa.schema([*COLUMNS, *(pa.field(n, t) for n, t in self._user.items())])
-        self._parts = PartWriter(path, FORM, schema, resume=resume, overwrite=overwrite)
+        self._parts = PartWriter(path, FORM, _schema(self._user), resume=resume, overwrite=overwrite)
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
         done = self._parts.done(["id", "source"])
@@ -120,15 +152,29 @@ class CutoutsWriter:
         StoreError
             If the disk does not take the rows.
         """
-        if cutout.id in self._ids:
-            msg = f"id '{cutout.id}' came twice; each row of '{self._parts.path}' needs its own."
-            raise DataError(msg)
+        self._check_new([cutout.id])
         row = encode_row(cutout, self._user)
         self._rows.append(row)
         self._ids.add(cutout.id)
         self._bytes += len(row["image"]) + len(row["mask"] or b"") + len(row["variance"] or b"")
         if self._bytes >= BATCH_BYTES or len(self._rows) >= BATCH_ROWS:
             self._drain()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of a batch that `encode_batch` made.
+
+        Raises
+        ------
+        DataError
+            If an id came before, or the columns are not those of this store; nothing is added then.
+        StoreError
+            If the disk does not take the rows.
+        """
+        ids = batch.column("id").to_pylist()
+        self._check_new(ids)
+        self._drain()
+        self._parts.write(batch)
+        self._ids.update(ids)
 
     def flush(self) -> None:
         """Put all rows so far on disk; no later event can lose them."""
@@ -161,12 +207,19 @@ class CutoutsWriter:
         self.flush()
         return self._parts.replace(columns)
 
+    def _check_new(self, ids: Sequence[str]) -> None:
+        twice = next((name for name in ids if name in self._ids), None)
+        if twice is None and len(set(ids)) < len(ids):
+            twice = next(name for place, name in enumerate(ids) if name in ids[:place])
+        if twice is not None:
+            msg = f"id '{twice}' came twice; each row of '{self._parts.path}' needs its own."
+            raise DataError(msg)
+
     def _drain(self) -> None:
         if self._rows:
-            schema = self._parts.schema
-            arrays = [pa.array([row[f.name] for row in self._rows], f.type) for f in schema]
+            batch = _batch(self._rows, self._parts.schema)
             self._rows, self._bytes = [], 0
-            self._parts.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            self._parts.write(batch)
 
 
 class Cutouts:

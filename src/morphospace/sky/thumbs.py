@@ -164,14 +164,11 @@ class ThumbsWriter:
             self._drain()
         self._parts.__exit__(kind, error, trace)
 
-    def append(self, cutout: Cutout) -> None:
-        """Draw a cutout, unless its picture is there; `cutout.sha256` must be filled in."""
-        key = (cutout.id, cutout.sha256)
-        if key not in self.done:
-            self.done.add(key)
-            self._rows.append((*key, make_thumb(cutout)))
-            if len(self._rows) >= _BATCH_ROWS:
-                self._drain()
+    def extend(self, thumbs: Sequence[tuple[str, str, bytes]]) -> None:
+        """Write pictures, each with id and sha256 of its row; those that are there already are passed over."""
+        self._rows += thumbs if not self.done else [thumb for thumb in thumbs if thumb[:2] not in self.done]
+        if len(self._rows) >= _BATCH_ROWS:
+            self._drain()
 
     def _drain(self) -> None:
         if self._rows:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from morphospace.sky.detect import Source
+if TYPE_CHECKING:
+    from morphospace.sky.detect import Source
 
 __all__ = ["Window", "centre_window", "crop_mask", "crop_pixels", "segment_in", "shift_header", "source_window"]
 

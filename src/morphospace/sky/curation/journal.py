@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from morphospace._manifest import replacing
 
-__all__ = ["JOURNAL", "Entry", "Journal", "Row", "Stamp", "read_journal"]
+__all__ = ["JOURNAL", "Entry", "Journal", "Row", "Stamp", "line_of", "read_journal"]
 
 JOURNAL = "_journal.jsonl"
 
@@ -70,7 +70,8 @@ class Journal:
     """Append entries to the journal of a store.
 
     Every line reaches the system before the pixels of its rows reach a file, so that no row is without its line
-    however the process ends.
+    however the process ends. Only the first of very many sources of one field come before its line; resumed, rows
+    without a line are taken out and made again.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class Journal:
         self.entries = {entry.path: entry for entry in entries}
         with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
             file.write(json.dumps({"settings": settings}) + "\n")
-            file.writelines(_line(entry) for entry in self.entries.values())
+            file.writelines(line_of(entry) for entry in self.entries.values())
         self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -97,11 +98,12 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def add(self, entry: Entry) -> None:
-        """Write an entry; a later one for the same path takes its place."""
-        self.entries.pop(entry.path, None)
-        self.entries[entry.path] = entry
-        self._file.write(_line(entry))
+    def add(self, entries: Iterable[Entry], lines: str) -> None:
+        """Write entries, whose `line_of` are `lines`; a later one for the same path takes its place."""
+        for entry in entries:
+            self.entries.pop(entry.path, None)
+            self.entries[entry.path] = entry
+        self._file.write(lines)
         self._file.flush()
 
 
@@ -129,7 +131,8 @@ def read_journal(path: Path) -> tuple[dict[str, Any], dict[str, Entry]]:
     return settings, entries
 
 
-def _line(entry: Entry) -> str:
+def line_of(entry: Entry) -> str:
+    """Write an entry as one line of the journal, in ASCII."""
     # vars() and not asdict(), which copies everything and takes longer than the rest of the journal
     rows = [{name: _plain(value) for name, value in vars(row).items()} for row in entry.rows]
     told = {**vars(entry), "stamp": vars(entry.stamp), "rows": rows}

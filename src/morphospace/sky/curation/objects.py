@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,18 @@ from morphospace.sky.curation.crop import (
 )
 from morphospace.sky.curation.names import printable
 from morphospace.sky.cutouts import Cutout, pixel_sha256
-from morphospace.sky.detect import Detection, Source, find_sources
 from morphospace.sky.headers import parse_header
 from morphospace.sky.images import Image
 from morphospace.sky.noise import Noise, estimate_noise
 from morphospace.sky.quality import Quality, assess
 from morphospace.sky.wcs import locate
 
-__all__ = ["Found", "objects_in"]
+if TYPE_CHECKING:  # photutils takes a second to import, in each process
+    from morphospace.sky.detect import Detection, Source
+
+__all__ = ["Finder", "Found", "objects_in"]
+
+Finder: TypeAlias = "Callable[[NDArray[Any], NDArray[np.bool_] | None, Detection], list[Source]]"
 
 _CELL = 64  # pixels: sky is measured once for all sources in a cell, on the cell and half of one around it
 _ENOUGH_SKY = 500  # pixels
@@ -46,6 +50,7 @@ def objects_in(
     *,
     size: int | None = None,
     detect: Detection | None = None,
+    find: Finder | None = None,
     columns: Mapping[str, Any] | None = None,
 ) -> Iterator[Found]:
     """Make the cutouts of one image.
@@ -60,6 +65,8 @@ def objects_in(
         Side of square cutouts, cropped or padded; nothing is resampled. None keeps the image, or each source's size.
     detect : Detection, optional
         Cut out the sources found so; None makes the image one object.
+    find : callable, optional
+        What finds them, `find_sources`; needed with `detect`.
     columns : mapping, optional
         Values of the user's columns, for all objects of the image.
 
@@ -69,10 +76,10 @@ def objects_in(
         Level and sigma are those of the whole image, of sources those of the sky around them.
     """
     known = {"hdu": image.hdu, "source": printable(image.source), "columns": columns or {}, **_common(image)}
-    if detect is None:
+    if detect is None or find is None:
         yield _whole(image, name, size, known)
         return
-    sources = find_sources(image.data, image.mask, detect)
+    sources = find(image.data, image.mask, detect)
     sky = _Sky(image, sources)
     cards = parse_header(image.wcs.encode("ascii"), image.source) if image.wcs else None
     for number, source in enumerate(sources):

@@ -1,21 +1,19 @@
-"""Reading the files of a curation: each once, with what the readers remark about it."""
+"""Reading the rows of a source: an image or a sentence, with what the readers remark about it."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Self
 
 from morphospace.errors import DataError
-from morphospace.sky import _intake, fits, headers, images, pictures, wcs
-from morphospace.sky.images import Image, read_image
+from morphospace.sky.images import Image
+from morphospace.sky.sources.base import Label, Source
 
 __all__ = ["Reader", "Reading"]
 
-_AHEAD_BYTES = 64 << 20
-_READERS = (_intake, fits, headers, images, pictures, wcs)
+_READERS = "morphospace.sky."
+_OURS = ("morphospace.sky.curate", "morphospace.sky.curation.")  # what the curation itself logs is no remark
 
 
 class Reading(NamedTuple):
@@ -27,20 +25,18 @@ class Reading(NamedTuple):
 
 
 class Reader:
-    """Reads images and keeps the first ones, for whoever wants to look at their headers before.
+    """Reads rows of a source.
 
     Use it in a ``with`` block: within it, what the readers would log about a file becomes a remark on that file.
 
     Parameters
     ----------
-    hdu : str, int or None
-        As for `read_image`.
+    source : Source
+        The rows.
     """
 
-    def __init__(self, hdu: str | int | None) -> None:
-        self._hdu = hdu
-        self._ahead: dict[Path, Reading] = {}
-        self._room = _AHEAD_BYTES
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._remarks = _Remarks()
 
     def __enter__(self) -> Self:
@@ -50,32 +46,14 @@ class Reader:
     def __exit__(self, *exception: object) -> None:
         self._remarks.end()
 
-    def peek(self, files: Sequence[Path], n: int) -> list[Image]:
-        """Read the first `n` images that files give; up to 64 MiB of them are not read again later."""
-        found: list[Image] = []
-        for file in files:
-            if len(found) == n:
-                break
-            reading = self._ahead.get(file) or self._read(file)
-            size = 0 if reading.image is None else reading.image.data.nbytes
-            if size <= self._room:
-                self._room -= size
-                self._ahead[file] = reading
-            if reading.image is not None:
-                found.append(reading.image)
-        return found
-
-    def take(self, file: Path) -> Reading:
-        """Read one file; never raises for what a file holds."""
-        return self._ahead.pop(file, None) or self._read(file)
-
-    def _read(self, file: Path) -> Reading:
+    def take(self, row: int, label: Label) -> Reading:
+        """Read one row; whatever its file holds gives a sentence at worst."""
         self._remarks.texts = []
         try:
-            image, error = read_image(file, hdu=self._hdu), None
+            image, error = self._source.read(row), None
         except DataError as refused:
             image, error = None, str(refused)
-        prefix = f"'{file}': "
+        prefix = f"'{label.source}': "
         remarks = dict.fromkeys(text.removeprefix(prefix) for text in self._remarks.texts)
         return Reading(image, error, tuple(remarks))
 
@@ -96,11 +74,13 @@ class _Remarks(logging.Filter):
         return False
 
     def begin(self) -> None:
-        for module in _READERS:
-            logger = logging.getLogger(module.__name__)
-            self._levels[logger] = logger.level
-            logger.setLevel(logging.WARNING)  # a quiet log must not cost the report its remarks
-            logger.addFilter(self)
+        self._thread = threading.get_ident()
+        for name in list(logging.root.manager.loggerDict):
+            if name.startswith(_READERS) and not name.startswith(_OURS):
+                logger = logging.getLogger(name)
+                self._levels[logger] = logger.level
+                logger.setLevel(logging.WARNING)  # a quiet log must not cost the report its remarks
+                logger.addFilter(self)
 
     def end(self) -> None:
         for logger, level in self._levels.items():
