@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,12 +11,14 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from morphospace.sky import images
+from morphospace.sky._intake import guarded
 from morphospace.sky.curation.journal import Stamp
 from morphospace.sky.curation.names import name_files
 from morphospace.sky.images import Image, read_image
 from morphospace.sky.sources.base import Label
 
-__all__ = ["FileSource", "ReadsFile"]
+__all__ = ["FileSource", "ReadsFile", "read_packed"]
 
 
 class ReadsFile(Protocol):
@@ -73,3 +76,9 @@ class FileSource:
 
     def __reduce__(self) -> tuple[type[FileSource], tuple[Any, ...]]:
         return type(self), (self.files, self.hdu, self.reader)  # without the names, which only the first process needs
+
+
+def read_packed(packed: bytes, source: str, *, hdu: str | int | None = None) -> Image:
+    """Read an image from the bytes of its file, as `read_image` does."""
+    with guarded(source, "cannot be decoded", "leave it out"):
+        return images._read(io.BytesIO(packed), source, hdu, None)

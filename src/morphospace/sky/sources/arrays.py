@@ -1,0 +1,245 @@
+"""Rows of an HDF5 file: one array of images, with labels beside it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import h5py
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from morphospace._lru import Lru
+from morphospace.sky._intake import MAX_BANDS, guarded, refusal
+from morphospace.sky.curation.journal import Stamp
+from morphospace.sky.images import Image
+from morphospace.sky.pictures import COLOURS
+from morphospace.sky.sources.base import Label
+from morphospace.sky.sources.positions import read_positions
+from morphospace.sky.sources.rows import DECS, IDS, RAS, SCALES, Columns, Names, find_column
+
+if TYPE_CHECKING:
+    from morphospace.sky.intake import Intake
+
+__all__ = ["ArraySource", "image_from"]
+
+_AGAIN = "fetch or copy it again"
+_BLOCKS = 64 << 20  # bytes of rows that are read ahead
+_ALPHA = (3, 4)
+
+
+class _Found(NamedTuple):
+    """A data set of the file."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk: int  # rows that are stored together; 1 where they are not
+
+
+class ArraySource:
+    """The images of an HDF5 file, as Galaxy10 comes: one array of N images, other data sets of length N columns.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    intake : Intake
+        `image_column` names the array, (N, H, W), (N, C, H, W) or (N, H, W, 3 or 4), by default the largest; the other
+        columns are found likewise.
+
+    Raises
+    ------
+    DataError
+        If the file is truncated or damaged, or has no such array.
+    """
+
+    def __init__(self, path: str | Path, intake: Intake) -> None:
+        self._path = os.fspath(path)
+        self._stamp = Stamp.of(Path(path))
+        with guarded(self._path, "is a truncated or damaged HDF5 file", _AGAIN), h5py.File(self._path, "r") as file:
+            found = list(_datasets(file))
+            self._array = _choose(found, intake.image_column, self._path)
+            table = _read_columns(file, found, self._array)
+        names = table.column_names
+        ident = find_column(names, intake.id_column, IDS, source=self._path, setting="id_column")
+        ra = find_column(names, intake.ra_column, RAS, source=self._path, setting="ra_column")
+        dec = find_column(names, intake.dec_column, DECS, source=self._path, setting="dec_column")
+        self._place = read_positions(table, {}, ra, dec, self._path) if ra and dec else None
+        scale = find_column(names, "", SCALES, source=self._path, setting="")
+        self._scale = _numbers(table, scale)
+        used = {name for name in (ident, *((ra, dec) if self._place else ())) if name}
+        self._columns = Columns(table, without=used)
+        self.types: Mapping[str, pa.DataType] = self._columns.types
+        self._names = Names(len(self), Path(self._path).stem, table.column(ident) if ident else None)
+        self._file: h5py.File | None = None
+        self._blocks: Lru[int, NDArray[Any]] = Lru(_BLOCKS)
+
+    def __len__(self) -> int:
+        return self._array.shape[0]
+
+    def label(self, i: int) -> Label:
+        """Name row `i` of the array."""
+        return Label(f"{os.path.abspath(self._path)}#{i}", f"{self._path}#{i}", self._names.name(i), self._stamp)
+
+    def read(self, i: int) -> Image:
+        """Read row `i`; rows that are stored together are read together."""
+        source = f"{self._path}#{i}"
+        with guarded(source, "cannot be read from its HDF5 file", _AGAIN):
+            pixels = self._row(i)
+        image = image_from(pixels, source, hdu=self._array.path)
+        if self._scale is not None:
+            image = replace(image, pixel_scale_arcsec=float(self._scale[i]))
+        if self._place is not None:
+            image = replace(image, ra=float(self._place[0][i]), dec=float(self._place[1][i]))
+        return image
+
+    def columns(self, i: int) -> dict[str, Any]:
+        """Look up the values of the other data sets in row `i`."""
+        return self._columns.row(i)
+
+    def _row(self, i: int) -> NDArray[Any]:
+        if self._file is None:
+            self._file = h5py.File(self._path, "r")
+        array = self._file[self._array.path]
+        row_bytes = self._array.dtype.itemsize * math.prod(self._array.shape[1:])
+        n = self._array.chunk
+        if n == 1 or n * row_bytes > _BLOCKS:
+            row: NDArray[Any] = np.asarray(array[i])
+            return row
+
+        def block() -> tuple[NDArray[Any], int]:
+            rows = np.asarray(array[i // n * n : (i // n + 1) * n])
+            return rows, rows.nbytes
+
+        held: NDArray[Any] = self._blocks.get(i // n, block)[i % n].copy()
+        return held
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+
+def image_from(pixels: NDArray[Any], source: str, *, hdu: str = "") -> Image:
+    """Make an image of an array of (H, W), (C, H, W) with up to 5 bands, or (H, W, 3 or 4) colours.
+
+    Alpha is dropped, truth values become uint8, half floats float32.
+
+    Raises
+    ------
+    DataError
+        If it has another shape, no pixels, or no real numbers.
+    """
+    if pixels.dtype.kind not in "buif":
+        raise refusal(source, f"holds {pixels.dtype} instead of real numbers", "save integers or floats")
+    is_colour = pixels.ndim == 3 and _last_is_colour(pixels.shape)
+    if is_colour:
+        pixels = np.moveaxis(pixels[..., :3], -1, 0)
+    elif pixels.ndim == 2:
+        pixels = pixels[None]
+    if pixels.ndim != 3 or 0 in pixels.shape or len(pixels) > MAX_BANDS:
+        what = f"holds an array of shape {pixels.shape} instead of an image of at most {MAX_BANDS} bands"
+        raise refusal(source, what, "pass (H, W), (C, H, W) or (H, W, 3)")
+    data = np.ascontiguousarray(pixels, dtype=_kept_type(pixels.dtype))
+    valid = np.isfinite(data).all(axis=0)
+    return Image(
+        data=data,
+        mask=None if valid.all() else valid,
+        source=source,
+        hdu=hdu,
+        bands=COLOURS if is_colour else tuple(str(band) for band in range(len(data))),
+        wavelength_nm=(np.nan,) * len(data),
+    )
+
+
+def _kept_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    return dtype.newbyteorder("=")
+
+
+def _last_is_colour(shape: tuple[int, ...]) -> bool:
+    """Say whether the last of three axes is colours: 3 or 4 of them, and the first is too long for bands."""
+    return shape[-1] in _ALPHA and shape[-3] > MAX_BANDS
+
+
+def _datasets(file: h5py.File) -> Iterator[_Found]:
+    """Name all data sets, links to other files left out."""
+    found: list[_Found] = []
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found.append(_Found(name, item.shape, item.dtype, item.chunks[0] if item.chunks else 1))
+
+    file.visititems(visit)
+    yield from found
+
+
+def _choose(found: list[_Found], asked: str, source: str) -> _Found:
+    """Find the array of images: the one asked for, else the largest that can be one."""
+    shown = ", ".join(f"'{one.path}' {one.shape}" for one in found[:12]) or "nothing"
+    remedy = "name an array of (N, H, W), (N, C, H, W) or (N, H, W, 3) with image_column"
+    if asked:
+        chosen = next((one for one in found if one.path == asked.strip("/")), None)
+        if chosen is None:
+            raise refusal(source, f"has no data set '{asked}'; it has {shown}", remedy)
+        if not _holds_images(chosen):
+            raise refusal(source, f"has {chosen.dtype} of shape {chosen.shape} in '{asked}', no images", remedy)
+        return chosen
+    fitting = [one for one in found if _holds_images(one)]
+    if not fitting:
+        raise refusal(source, f"has no array of images; it has {shown}", remedy)
+    return max(fitting, key=lambda one: one.dtype.itemsize * math.prod(one.shape))
+
+
+def _holds_images(found: _Found) -> bool:
+    shape = found.shape
+    if found.dtype.kind not in "buif" or 0 in shape or len(shape) not in (3, 4):
+        return False
+    return len(shape) == 3 or shape[1] <= MAX_BANDS or _last_is_colour(shape[1:])
+
+
+def _read_columns(file: h5py.File, found: list[_Found], array: _Found) -> pa.Table:
+    """Read every data set with one value a row, those in groups by their last name where it is free."""
+    n = array.shape[0]
+    columns: dict[str, pa.Array] = {}
+    for one in found:
+        is_column = one.shape in ((n,), (n, 1))
+        if one.path == array.path or not is_column:
+            continue
+        values = np.asarray(file[one.path][()]).reshape(n)
+        name = one.path.rsplit("/", 1)[-1]
+        name = one.path.replace("/", "_") if name in columns else name
+        if values.dtype.names:
+            parts = {f"{name}_{part}" if part in columns else part: values[part] for part in values.dtype.names}
+        else:
+            parts = {name: values}
+        columns |= {key: plain for key, part in parts.items() if (plain := _to_arrow(part)) is not None}
+    return pa.table(columns)
+
+
+def _to_arrow(values: NDArray[Any]) -> pa.Array | None:
+    """One column of HDF5 as Arrow's: numbers in their type, all kinds of text as text."""
+    if values.ndim != 1 or values.dtype.kind not in "biufSUO":
+        return None
+    if values.dtype.kind in "biuf":
+        return pa.array(values.astype(values.dtype.newbyteorder("=")))
+    texts = [
+        one.decode("utf-8", "replace") if isinstance(one, bytes) else one if isinstance(one, str) else None
+        for one in values.tolist()
+    ]
+    return pa.array(texts, pa.string())
+
+
+def _numbers(table: pa.Table, name: str | None) -> NDArray[np.float64] | None:
+    """Take a column as numbers; None where there is none."""
+    if name is None or not pa.types.is_floating(table.column(name).type):
+        return None
+    values: NDArray[np.float64] = table.column(name).cast(pa.float64()).to_numpy()
+    return values
