@@ -42,6 +42,18 @@ def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
+# one writer
+
+
+def test_a_second_writer_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    with PartWriter(tmp_path / "s", FORM, SCHEMA, **SMALL) as first:
+        first.write(rows(0, 3, lambda _: 5))
+        with pytest.raises(StoreError, match=r"another process is writing the things in '.*'; wait until it has ended"):
+            PartWriter(tmp_path / "s", FORM, SCHEMA, resume=True, **SMALL)
+    with PartWriter(tmp_path / "s", FORM, SCHEMA, resume=True, **SMALL) as second:
+        assert second.rows == 3
+
+
 # layout
 
 
@@ -69,6 +81,7 @@ def test_files_depend_on_the_rows_alone(
             writer.flush()
             assert len(Parts(pieces, FORM)) == done
         if what == "resume":
+            del writer  # as the end of a process does, which leaves the folder to another
             writer = PartWriter(pieces, FORM, SCHEMA, resume=True, **SMALL)
             assert writer.rows == done
     writer.close()

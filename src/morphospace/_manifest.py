@@ -6,17 +6,32 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from morphospace.errors import StoreError
 
-__all__ = ["MANIFEST", "Manifest", "Part", "read_manifest", "replacing", "software_versions", "write_manifest"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = [
+    "MANIFEST",
+    "Manifest",
+    "Part",
+    "only_writer",
+    "read_manifest",
+    "replacing",
+    "software_versions",
+    "write_manifest",
+]
 
 MANIFEST = "_manifest.json"
+LOCK = "_lock"
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,31 @@ def _damaged(path: Path, error: Exception) -> str:
     return (
         f"'{path / MANIFEST}' is damaged ({type(error).__name__}: {error}); take the folder from a copy, or delete it."
     )
+
+
+def only_writer(folder: Path, kind: str) -> Callable[[], None]:
+    """Lock a folder for one writer; return what unlocks it. The end of the process does so as well.
+
+    Raises
+    ------
+    StoreError
+        If another process, or another writer of this one, has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    unlock = partial(os.close, lock)
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        unlock()
+        msg = (
+            f"another process is writing the {kind} in '{folder}'; wait until it has ended, or write to another place."
+        )
+        raise StoreError(msg) from None
+    except OSError:  # some network disks have no locks
+        pass
+    return unlock
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from morphospace._manifest import (
     MANIFEST,
     Manifest,
     Part,
+    only_writer,
     publish,
     read_manifest,
     replacing,
@@ -135,7 +137,9 @@ class PartWriter:
         self.schema = schema.with_metadata(
             {"morphospace": json.dumps({"kind": form.kind, "format_version": form.version, **told})}
         )
-        self._manifest = self._begin(told, resume=resume, overwrite=overwrite)
+        found = self._found(resume=resume, overwrite=overwrite)
+        self._unlock = weakref.finalize(self, only_writer(self.path, form.kind))
+        self._manifest = self._begin(told, found, resume=resume)
         self._grows = bool(self._manifest.parts)  # the last part listed is taken up again by the next row
         self._light = _light_leaves(self.path, form.bulk)
 
@@ -145,13 +149,16 @@ class PartWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        elif not self.failed:
-            try:
-                self.flush()
-            except StoreError as second:
-                _logger.warning("the last rows are not in '%s': %s", self.path, second)
+        try:
+            if error is None:
+                self.close()
+            elif not self.failed:
+                try:
+                    self.flush()
+                except StoreError as second:
+                    _logger.warning("the last rows are not in '%s': %s", self.path, second)
+        finally:
+            self._unlock()
 
     @property
     def failed(self) -> bool:
@@ -242,10 +249,9 @@ class PartWriter:
 
     # -- beginning ---------------------------------------------------------------------------------------------
 
-    def _begin(self, told: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Manifest:
+    def _begin(self, told: Mapping[str, Any], found: Manifest | None, *, resume: bool) -> Manifest:
         columns = {f.name: str(f.type) for f in self.schema}
         fresh = Manifest(self.form.kind, self.form.version, False, columns, metadata=told)
-        found = self._found(resume=resume, overwrite=overwrite)
         if found is not None and resume and found.rows:
             kept = read_schema(self.path)
             if not kept.remove_metadata().equals(self.schema.remove_metadata()):
