@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 from skimage.data import hubble_deep_field
 
-from morphospace.errors import ConfigError
+from morphospace.errors import ConfigError, ShapeError
 from morphospace.sky.detect import Detection, find_sources
 
 
@@ -150,6 +151,88 @@ def test_nothing_is_found_in_a_field_without_valid_pixels():
     assert find_sources(image, np.zeros((200, 200), dtype=bool), Detection()) == []
 
 
+DISCS = Detection(method="dbscan", smoothing=0, box=0, min_pixels=5)
+
+
+def radio_map(sources, shape=(240, 260), seed=0, beam_px=5.0, edge=5.0):
+    """Noise that the beam correlates and a primary beam raises towards the corner, by `edge`, and round sources."""
+    pad = 40
+    noise = np.random.default_rng(seed).standard_normal([n + 2 * pad for n in shape])
+    noise = ndimage.gaussian_filter(noise, beam_px / 2.3548)[pad:-pad, pad:-pad]
+    y, x = np.indices(shape)
+    r_squared = ((y - shape[0] / 2) ** 2 + (x - shape[1] / 2) ** 2) / (shape[0] ** 2 + shape[1] ** 2) * 4
+    noise *= edge**r_squared / noise.std()
+    image = noise + sum(blob(shape, y, x, peak, 4.0) for y, x, peak in sources)
+    return image[None].astype(np.float32), (edge**r_squared)[None].astype(np.float32) ** 2
+
+
+def test_dbscan_finds_the_sources_of_a_primary_beam_corrected_map_and_nothing_else():
+    places = [(60, 70, 15.0), (180, 100, 30.0), (120, 200, 20.0)]
+    image, variance = radio_map(places)
+    expected = sorted((y, x) for y, x, _ in places)
+    for options in ({}, {"beam_px": 5.0}, {"beam_px": np.nan}, {"variance": variance}, {"variance": variance[0]}):
+        found = find_sources(image, None, DISCS, **options)
+        assert len(found) == 3
+        assert np.abs(np.array(sorted((s.y, s.x) for s in found)) - expected).max() < 1.5
+
+
+def test_dbscan_finds_nothing_in_noise_that_rises_towards_the_edge():
+    maps = [radio_map([], seed=seed)[0] for seed in range(20)]
+    assert sum(len(find_sources(image, None, DISCS)) for image in maps) == 0
+    # the control: with one noise for the whole map the edge is full of sources
+    one_noise = Detection(smoothing=0, box=0, min_pixels=5)
+    assert sum(len(find_sources(image, None, one_noise)) for image in maps) > 100
+
+
+def test_dbscan_keeps_a_ring_with_gaps_whole_and_segmentation_does_not():
+    image, _ = radio_map([], beam_px=4.0, edge=1.0)
+    y, x = np.indices(image.shape[1:])
+    ring = np.exp(-((np.hypot(y - 120, x - 130) - 30) ** 2) / 18) * (np.cos(2 * np.arctan2(y - 120, x - 130)) > -0.97)
+    image += 20 * ring
+    (source,) = find_sources(image, None, DISCS, beam_px=6.0)
+    assert (source.y, source.x) == (pytest.approx(120, abs=2), pytest.approx(130, abs=2))
+    assert len(find_sources(image, None, Detection(smoothing=0, box=0, min_pixels=5))) > 1
+
+
+def test_the_peak_condition_rises_with_the_number_of_beams():
+    image, _ = radio_map([(100, 100, 5.9)], shape=(200, 200), edge=1.0, seed=3, beam_px=4.0)
+    low = Detection(method="dbscan", smoothing=0, box=0, min_pixels=1, peak_sigma=0)
+    heights = [source.peak for source in find_sources(image, None, low, beam_px=4.0)]
+    assert heights
+    assert min(heights) > 4.9  # 2,500 beams: rare noise reaches 5.1
+
+
+def test_variance_weighs_a_noisy_half_of_the_field():
+    shape = (150, 170)
+    noise = np.random.default_rng(7).standard_normal(shape)
+    sigma = np.where(np.arange(shape[1]) < 85, 1.0, 30.0) * np.ones(shape)
+    image = (noise * sigma + blob(shape, 75, 40, 12.0))[None].astype(np.float32)
+    found = find_sources(image, None, Detection(min_pixels=8), variance=sigma**2)
+    assert [(round(s.y), round(s.x)) for s in found] == [(75, 40)]
+    without = find_sources(image, None, Detection(min_pixels=8))
+    assert [(round(s.y), round(s.x)) for s in without] != [(75, 40)]  # the control
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
+def test_nothing_is_found_where_the_variance_says_nothing(bad):
+    variance = np.ones((1, 150, 170), dtype=np.float32)
+    variance[:, :60, :70] = bad
+    found = find_sources(field(PLACES), None, Detection(), variance=variance)
+    assert sorted(round(s.y) for s in found) == [75, 100, 120]
+
+
+def test_a_band_whose_variance_is_unknown_everywhere_counts_by_its_own_noise():
+    image = np.concatenate([field(PLACES), field(PLACES, seed=1)])
+    variance = np.ones(image.shape, dtype=np.float32)
+    variance[1] = np.nan
+    assert len(find_sources(image, None, Detection(), variance=variance)) == len(PLACES)
+
+
+def test_variance_of_another_shape_is_refused():
+    with pytest.raises(ShapeError, match=r"variance must have the shape of the field, \(1, 150, 170\)"):
+        find_sources(field([]), None, Detection(), variance=np.ones((150, 171)))
+
+
 @given(scale=st.floats(1e-3, 1e3), level=st.floats(-1e3, 1e3))
 def test_units_of_the_image_do_not_matter(scale, level):
     image = field(PLACES[:2], shape=(130, 100)).astype(np.float64)
@@ -173,6 +256,7 @@ def test_the_hubble_deep_field_gives_hundreds_of_galaxies_and_its_negative_none(
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
+        ("method", "hdbscan", "'segmentation' or 'dbscan'"),
         ("threshold_sigma", 0, "positive"),
         ("peak_sigma", -1, "0 or more"),
         ("min_pixels", 0, "1 or more"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.stats import SigmaClip
@@ -15,12 +15,15 @@ from photutils.segmentation import deblend_sources, detect_sources
 from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
-from morphospace.errors import ConfigError
+from morphospace.errors import ConfigError, ShapeError
+from morphospace.sky.dbscan import beam_of_noise, group_pixels, noise_surface, rare_peak
 from morphospace.sky.noise import estimate_noise
 
 __all__ = ["Detection", "Source", "find_sources"]
 
 _FWHM = 2.3548  # of a Gaussian, in units of its sigma
+_BEAM_AREA = 1.1331  # of a Gaussian, pi / (4 log 2), in units of its full width squared
+_RADIUS_BEAMS, _COUNT_BEAMS = 1.5, 0.5  # of DBSCAN: in full widths, in areas of the beam
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Detection:
 
     Parameters
     ----------
+    method : {"segmentation", "dbscan"}
+        What hangs together pixel by pixel; or, for interferometer maps, what DBSCAN groups of the pixels above the
+        threshold: radius and count follow from the beam, and the parts of a ring with gaps stay one source.
     threshold_sigma : float, > 0
         A source is what hangs together above this many sigma of the smoothed field.
     peak_sigma : float, >= 0
@@ -59,6 +65,7 @@ class Detection:
     contrast come too. Departure: sigma is measured on the smoothed field, so a threshold of 3 means 3.
     """
 
+    method: Literal["segmentation", "dbscan"] = "segmentation"
     threshold_sigma: float = 3.0
     peak_sigma: float = 5.0
     min_pixels: int = 30
@@ -70,6 +77,7 @@ class Detection:
 
     def __post_init__(self) -> None:
         ranges = {
+            "method": (self.method in ("segmentation", "dbscan"), "'segmentation' or 'dbscan'"),
             "threshold_sigma": (self.threshold_sigma > 0, "positive"),
             "peak_sigma": (self.peak_sigma >= 0, "0 or more"),
             "min_pixels": (self.min_pixels >= 1, "1 or more"),
@@ -111,11 +119,18 @@ class Source:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # float64 maps may exceed float32
-def find_sources(data: NDArray[Any], mask: NDArray[np.bool_] | None, detection: Detection) -> list[Source]:
+def find_sources(
+    data: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    detection: Detection,
+    *,
+    beam_px: float | None = None,
+    variance: NDArray[Any] | None = None,
+) -> list[Source]:
     """Find the sources of a field.
 
     Bands are level-subtracted, divided by their noise and averaged; the background and noise that remain are removed
-    box by box; what stands out of the smoothed plane is segmented and deblended (photutils).
+    box by box; what stands out of the smoothed plane is segmented and deblended (photutils), or grouped by DBSCAN.
 
     Parameters
     ----------
@@ -125,32 +140,73 @@ def find_sources(data: NDArray[Any], mask: NDArray[np.bool_] | None, detection: 
         True where valid; None where all is. Nothing is found on other pixels.
     detection : Detection
         Thresholds.
+    beam_px : float, optional
+        Full width of the beam at half maximum in pixels, geometric mean of the axes, for ``method="dbscan"``; None
+        or NaN measures it: neighbouring pixels of the noise are the more alike the wider the beam.
+    variance : ndarray, (C, H, W) or (H, W), optional
+        Of the noise of each pixel; its square root divides the field first. Where it is not finite and positive
+        nothing is found, but a band of which no variance is known is left as it is.
 
     Returns
     -------
     list of Source
         The highest peak first. Empty where nothing stands out or no pixel is valid.
 
+    Raises
+    ------
+    ShapeError
+        If the variance does not fit the field.
+
     Notes
     -----
     A band whose noise is 0 (a clipped map, a masked cloud) is left out where other bands have noise; where none has,
     everything above the level that hangs together is a source and ``peak_sigma`` says nothing.
+
+    ``"dbscan"`` first divides by a noise that varies smoothly over the map (`morphospace.sky.dbscan.noise_surface`), as in maps
+    that are corrected for the primary beam. Its radius is 1.5 beams, its count half the beam's area: the pixels in
+    which a source of 5 sigma stands above 3.
     """
     valid = np.ones(data.shape[1:], dtype=np.bool_) if mask is None else mask
+    if variance is not None:
+        data, valid = _weigh(data, valid, variance)
+        mask = valid
     if not valid.any():
         return []
     plane = _mean_plane(data, mask)
+    if detection.method == "dbscan":
+        plane /= noise_surface(plane, valid)
     plane = _flatten(plane, valid, detection.box)
     plane = _smooth(plane, valid, detection.smoothing / _FWHM)
     level, sigma = (float(v[0]) for v in estimate_noise(plane[None], mask))
     plane = (plane - level) / sigma if sigma > 0 else plane - level
     plane[~valid] = 0
     threshold = detection.threshold_sigma if sigma > 0 else 1e-6 * float(np.abs(plane).max())
-    labels = _segment(plane, valid, threshold, detection)
-    sources = _measure(plane, labels)
-    if sigma > 0:
-        sources = [source for source in sources if source.peak >= detection.peak_sigma]
+    least = detection.peak_sigma if sigma > 0 else 0.0
+    if detection.method == "dbscan":
+        if beam_px is None or not beam_px > 0:
+            beam_px = beam_of_noise(plane, valid & (plane <= threshold))
+        labels = _group(valid & (plane > threshold), detection.min_pixels, beam_px)
+        if sigma > 0:
+            least = max(least, rare_peak(np.count_nonzero(valid) / beam_px**2))
+    else:
+        labels = _segment(plane, valid, threshold, detection)
+    sources = [source for source in _measure(plane, labels) if source.peak >= least]
     return sorted(sources, key=lambda source: (-source.peak, source.y, source.x))
+
+
+def _weigh(
+    data: NDArray[Any], valid: NDArray[np.bool_], variance: NDArray[Any]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    if variance.shape not in (data.shape, data.shape[1:]):
+        msg = f"variance must have the shape of the field, {data.shape}, or (H, W); got {variance.shape}."
+        raise ShapeError(msg)
+    planes = np.broadcast_to(variance, data.shape)
+    good = np.isfinite(planes) & (planes > 0)
+    known = good.any(axis=(1, 2))[:, None, None]  # other bands have no variance plane: their own noise has to do
+    valid = valid & (good | ~known).all(axis=0) & known.any()
+    error = np.sqrt(np.where(good, planes, 1))
+    level = estimate_noise(data, valid).level[:, None, None]
+    return np.where(valid, (data - level) / error, 0).astype(np.float32), valid
 
 
 def _mean_plane(data: NDArray[Any], mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
@@ -217,6 +273,13 @@ def _segment(
         if detection.deblend:
             found = deblend_sources(plane, found, detection.min_pixels, contrast=detection.contrast, progress_bar=False)
     return np.asarray(found.data, dtype=np.int32)
+
+
+def _group(above: NDArray[np.bool_], min_pixels: int, beam_px: float) -> NDArray[np.int32]:
+    """Group the pixels above the threshold by DBSCAN, with the beam as the yardstick."""
+    count = max(1, round(_COUNT_BEAMS * _BEAM_AREA * beam_px**2))
+    labels = group_pixels(above, radius=max(_RADIUS_BEAMS * beam_px, 1.5), count=count)
+    return np.where(np.bincount(labels.ravel())[labels] >= min_pixels, labels, 0).astype(np.int32)
 
 
 def _measure(plane: NDArray[np.float32], labels: NDArray[np.int32]) -> list[Source]:
