@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.learn.train import Loop, train
     from morphospace.learn.views import Views, views
     from morphospace.runs import Run
+    from morphospace.sky.archives.datasets import datasets
+    from morphospace.sky.archives.download import download
+    from morphospace.sky.archives.fetch import fetch
     from morphospace.sky.curate import curate
     from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
     from morphospace.sky.detect import Detection
@@ -58,11 +61,14 @@ _PUBLIC = {
     "Views": "morphospace.learn.views",
     "cluster": "morphospace.space.cluster",
     "curate": "morphospace.sky.curate",
+    "datasets": "morphospace.sky.archives.datasets",
     "demo": "morphospace.walkthrough",
     "doctor": "morphospace.learn.doctor",
+    "download": "morphospace.sky.archives.download",
     "embed": "morphospace.space.embed",
     "encoder": "morphospace.learn.encoders",
     "export": "morphospace.space.export",
+    "fetch": "morphospace.sky.archives.fetch",
     "plot_hits": "morphospace.space.figures",
     "plot_map": "morphospace.space.figures",
     "plot_views": "morphospace.learn.gallery",
@@ -100,11 +106,14 @@ __all__ = [
     "Views",
     "cluster",
     "curate",
+    "datasets",
     "demo",
     "doctor",
+    "download",
     "embed",
     "encoder",
     "export",
+    "fetch",
     "plot_hits",
     "plot_map",
     "plot_views",

@@ -18,6 +18,8 @@ __all__ = ["VERBS", "main", "program"]
 
 #: Each verb: the module that holds its command under the same name, and its line in the list of verbs.
 VERBS = {
+    "data": ("morphospace.cli.archives", "List public labelled sets, or download one."),
+    "fetch": ("morphospace.cli.archives", "Download cut-outs of a survey for the positions of a table."),
     "curate": ("morphospace.cli.sky", "Turn image files into cutouts, with a report on what was left out."),
     "views": ("morphospace.cli.learn", "Draw what the views of a preset do to an image."),
     "train": ("morphospace.cli.learn", "Train an encoder on cutouts, without labels."),
