@@ -202,6 +202,16 @@ def test_where_nothing_is_above_moment_0_is_0_and_the_others_nan():
     assert np.isnan(found[1:]).all()
 
 
+def test_without_threshold_every_voxel_counts():
+    cube = noise()
+    cube[3, 2, 2] = np.nan
+    found = flatten_cube(cube, axis(), "moments", sigma=0).data
+    total = np.nansum(cube.astype(float), axis=0) * 200
+    np.testing.assert_allclose(found[0], total, rtol=1e-4, atol=1e-2)
+    assert np.isnan(found[1:, total <= 0]).all()
+    assert np.isfinite(found[1, total > 0]).all()
+
+
 def test_units_are_those_of_brightness_and_axis():
     cube, x = line(), axis()
     units = {how: flatten_cube(cube, x, how, unit="K").unit for how in CUBE_WAYS}

@@ -59,7 +59,7 @@ class CubeReading:
     how : {"channels", "moments", "moment0", "moment1", "moment2", "peak", "pca"}
         See `flatten_cube`.
     sigma : float, >= 0
-        Moments count what exceeds this many sigma of the noise of its channel.
+        Moments count what exceeds this many sigma of the noise of its channel; 0 counts every voxel.
     components : int, >= 1
         Number of principal channels.
 
@@ -326,7 +326,8 @@ def flatten_cube(
         as bands. ``peak``: the brightest channel of each pixel, without threshold. ``pca``: the first principal
         channels.
     sigma : float
-        Threshold of the moments above zero, in units of `channel_noise`.
+        Threshold of the moments above zero, in units of `channel_noise`. With 0 there is none and negative voxels
+        count, too: moment 0 is the white-light image of a cube with continuum, or too faint in single channels.
     components : int
         Number of principal channels.
     unit : str, optional
@@ -336,7 +337,8 @@ def flatten_cube(
     -------
     Flattened
         ``data`` (C, H, W) in float32, but moment 1 in float64 where the axis needs it (Hz). Pixels without a valid
-        channel are NaN; moments 1 and 2 also where nothing is above the threshold, where moment 0 is 0. ``unit``:
+        channel are NaN; moments 1 and 2 also where nothing is above the threshold, where moment 0 is 0, and where
+        without threshold the sum is not positive. ``unit``:
         `unit` for channels, peak and pca, times that of the axis for moment 0, that of the axis for moments 1 and 2,
         None for ``moments``, whose bands differ. ``wavelength_nm``: of each channel; for the others the line's, else
         the mean of the channels'.
@@ -405,7 +407,7 @@ def _peak(cube: NDArray[Any]) -> NDArray[Any]:
 
 def _moments(cube: NDArray[Any], axis: SpectralAxis, sigma: float) -> NDArray[np.float64]:
     """Moments 0, 1 and 2, channel by channel: memory for a few planes."""
-    thresholds = sigma * channel_noise(cube)
+    thresholds = sigma * channel_noise(cube) if sigma else np.full(len(cube), -np.inf)
     centre = float(axis.values.mean())
     spread = float(np.ptp(axis.values)) or 1.0  # positions in -1/2 ... 1/2: squares of 2e11 Hz would cost digits
     sums = np.zeros((3, *cube.shape[1:]))
@@ -419,7 +421,8 @@ def _moments(cube: NDArray[Any], axis: SpectralAxis, sigma: float) -> NDArray[np
             sums[power] += flux * u**power
     total = np.where(sums[0] > 0, sums[0], np.nan)
     mean = sums[1] / total
-    dispersion = np.sqrt(np.maximum(sums[2] / total - mean**2, 0))
+    square = sums[2] / total - mean**2  # below 0 by rounding, or by negative voxels where there is no threshold
+    dispersion = np.sqrt(np.maximum(square, 0) if sigma else square)
     moment0 = np.where(seen, sums[0], np.nan)
     return np.stack([moment0, centre + spread * mean, spread * dispersion])
 
