@@ -110,7 +110,17 @@ def test_stokes_planes_are_no_cube():
     assert spectral(SKY | STOKES, (4, 1, 12, 14)) is None
 
 
-@pytest.mark.parametrize("cards", [{}, {"CTYPE3": "VRAD"}, VRAD | {"CDELT3": 0.0}, VRAD | {"CRVAL3": "high"}])
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {},
+        {"CTYPE3": "VRAD"},
+        VRAD | {"CDELT3": 0.0},
+        VRAD | {"CRVAL3": "high"},
+        VRAD | {"CDELT3": 1e-30},
+        VRAD | {"CDELT3": 1e308},
+    ],
+)
 def test_planes_without_values_are_numbered(cards):
     found = spectral(SKY | cards)
     np.testing.assert_array_equal(found.values, np.arange(31))
@@ -248,8 +258,11 @@ def test_other_ways_have_the_wavelength_of_the_line_or_of_the_middle():
     assert flatten_cube(noise(), x, "pca").wavelength_nm == pytest.approx((490.0,) * 3)
 
 
-def test_principal_channels_equal_an_svd():
-    cube = noise() + line(flux=3e4) * np.linspace(0, 1, 14)
+@pytest.mark.parametrize("shape, most", [((12, 14), 4096), ((4, 5), 4096), ((12, 14), 8)])
+def test_principal_channels_equal_an_svd(monkeypatch, shape, most):
+    """With more pixels than channels, with fewer, and too many of both for a Gram matrix."""
+    monkeypatch.setattr("morphospace.sky.cubes._MOST_GRAM", most)
+    cube = noise(shape=shape) + line(flux=3e4, shape=shape) * np.linspace(0, 1, shape[1])
     found = flatten_cube(cube, axis(), "pca", components=4)
     assert found.bands == ("pc1", "pc2", "pc3", "pc4")
     x = cube.reshape(31, -1).astype(float)

@@ -16,6 +16,7 @@ from astropy import units
 from astropy.wcs import Wcsprm
 from numpy.typing import NDArray
 from scipy.linalg import eigh
+from scipy.sparse.linalg import svds
 
 from morphospace.errors import ConfigError, DataError, ShapeError
 from morphospace.sky._intake import one_line, quiet, refusal
@@ -46,6 +47,7 @@ _KINDS: dict[str, tuple[AxisKind, str]] = {  # by the first four letters of CTYP
     **dict.fromkeys(("WAVE", "AWAV", "LAMB"), ("wavelength", "m")),
     **dict.fromkeys(("ENER", "WAVN", "ZOPT", "BETA"), ("unknown", "")),  # spectral, though nothing more is made of them
 }
+_MOST_GRAM = 4096  # rows of a matrix that is decomposed whole: 128 MiB
 _SPECTRAL = frozenset(_KINDS)
 _CURVED = re.compile(r"[FWVA]2[FWVA]|LOG|GRI|GRA|TAB")  # algorithms of the FITS spectral paper (Greisen et al. 2006)
 
@@ -223,7 +225,12 @@ def _axis(header: Mapping[str, Any], i: int, n: int, source: str) -> SpectralAxi
     if _CURVED.fullmatch(algorithm) or name == "FELO":
         values = _curved_values(header, (i, n), (start, pixel, step, unit), source)
         return unknown if values is None else SpectralAxis(values, unit, kind, name, rest)
-    values = start + (np.arange(1, n + 1, dtype=np.float64) - pixel) * step
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = start + (np.arange(1, n + 1, dtype=np.float64) - pixel) * step
+        useful = bool(np.isfinite(values).all() and (np.diff(values) != 0).all())
+    if not useful:
+        _logger.warning("'%s': its axis %d (%s) has no values apart; its planes are numbered", source, i, ctype)
+        return unknown
     return SpectralAxis(values, unit, kind, name if name in _SPECTRAL else "", rest)
 
 
@@ -442,10 +449,23 @@ def _principal(cube: NDArray[Any], n: int) -> NDArray[np.float64]:
     valid = finite[kept][:, seen]
     mean = x.sum(axis=1) / valid.sum(axis=1)
     x = np.where(valid, x - mean[:, None], 0)
-    size = len(x)
-    _, vectors = eigh(x @ x.T, subset_by_index=[size - n, size - 1])
-    vectors = vectors[:, ::-1]  # (Z, n), the largest first
-    vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1, 1)
     image = np.full((n, *cube.shape[1:]), np.nan)
-    image[:, seen] = vectors.T @ x
+    image[:, seen] = _scores(x, n)
     return image
+
+
+def _scores(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Project the columns of x on its first n left singular vectors, by the smaller of its two Gram matrices."""
+    size = min(x.shape)
+    if size > _MOST_GRAM:
+        _, _, vectors = svds(x, n, v0=np.ones(size), which="LM")
+        right = vectors[::-1]
+        right = right * np.linalg.norm(x @ right.T, axis=0)[:, None]
+    elif len(x) == size:
+        _, columns = eigh(x @ x.T, subset_by_index=[size - n, size - 1])
+        right = columns[:, ::-1].T @ x
+    else:
+        values, columns = eigh(x.T @ x, subset_by_index=[size - n, size - 1])
+        right = (columns * np.sqrt(np.maximum(values, 0)))[:, ::-1].T
+    up = np.where((x @ right.T).sum(axis=0) < 0, -1.0, 1.0)  # x times a right vector is its left one
+    return np.asarray(right * up[:, None], dtype=np.float64)
