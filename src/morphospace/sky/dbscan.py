@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 __all__ = ["beam_of_noise", "group_pixels", "noise_surface", "rare_peak"]
 
@@ -56,7 +57,7 @@ def noise_surface(plane: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.f
         with np.errstate(invalid="ignore"):
             standing = valid & (plane > _CLIP * surface)
             seeds = valid & (plane > _PEAK * surface)
-        emission = ndimage.binary_dilation(ndimage.binary_propagation(seeds, mask=standing), iterations=side // 2)
+        emission = ndimage.maximum_filter(ndimage.binary_propagation(seeds, mask=standing), side)
         again = valid & ~emission & np.isfinite(plane)
         if np.count_nonzero(again) < 0.1 * np.count_nonzero(valid) or np.array_equal(again, free):
             break
@@ -82,27 +83,23 @@ def _fitted(
     spread: NDArray[np.float64], weight: NDArray[np.float64], side: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Fit the logarithm of the boxes' spread and draw the exponential of the fit on the map."""
-    y, x = (((np.arange(n) + 0.5) * side - 0.5) for n in spread.shape)
     good = weight > 0
-    terms = np.stack(_terms(y, x, shape), axis=-1)[good]
+    v, u = (
+        ((np.arange(n) + 0.5) * side - 0.5 - (m - 1) / 2) / max(shape) for n, m in zip(spread.shape, shape, strict=True)
+    )
+    v, u = (grid[good] for grid in np.meshgrid(v, u, indexing="ij"))
+    terms = np.stack([np.ones_like(u), u, v, u * u + v * v], axis=-1)
     value, root = np.log(spread[good]), np.sqrt(weight[good])
     for _ in range(_ROUNDS):
-        fit = np.linalg.lstsq(terms * root[:, None], value * root, rcond=None)[0]
-        residual = value - terms @ fit
+        a, b, c, d = np.linalg.lstsq(terms * root[:, None], value * root, rcond=None)[0]
+        residual = value - terms @ (a, b, c, d)
         scale = max(float(_MAD_TO_SIGMA * np.median(np.abs(residual))), 1e-3)
         # boxes full of emission stick out upwards; Tukey's weights forget them
         root = np.sqrt(weight[good]) * np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None)
-    y, x = (np.arange(n, dtype=np.float64) for n in shape)
-    drawn = np.sum([k * term for k, term in zip(fit, _terms(y, x, shape), strict=True)], axis=0)
+    y, x = (((np.arange(m) - (m - 1) / 2) / max(shape)) for m in shape)
+    drawn = (c * y + d * y * y).astype(np.float32)[:, None] + (a + b * x + d * x * x).astype(np.float32)[None, :]
     # where the map ends in blank corners the parabola has no support
     return np.asarray(np.exp(np.clip(drawn, value.min() - 1, value.max() + 1)), dtype=np.float32)
-
-
-def _terms(y: NDArray[Any], x: NDArray[Any], shape: tuple[int, ...]) -> list[NDArray[np.float64]]:
-    """Draw 1, x, y and x**2 + y**2, centred on the map and in units of its longer side, at the places given."""
-    v, u = ((place - (n - 1) / 2) / max(shape) for place, n in zip((y, x), shape, strict=True))
-    v, u = np.meshgrid(v, u, indexing="ij")
-    return [np.ones_like(u), u, v, u * u + v * v]
 
 
 def beam_of_noise(plane: NDArray[Any], free: NDArray[np.bool_]) -> float:
@@ -193,10 +190,15 @@ def group_pixels(above: NDArray[np.bool_], *, radius: float, count: int) -> NDAr
     labels, n = ndimage.label(core)
     if not n:
         return np.zeros(above.shape, dtype=np.int32)
-    labels = _join(labels.astype(np.int32), n, radius)
-    distance, (rows, columns) = ndimage.distance_transform_edt(labels == 0, return_indices=True)
-    near = above & (distance <= radius)
-    return np.where(near, labels[rows, columns], 0).astype(np.int32)
+    # the nearest pixels of two groups, or of a group and another pixel, lie on borders
+    border = np.argwhere(core & ~ndimage.binary_erosion(core))
+    labels = _join(labels.astype(np.int32), n, border, radius)
+    others = np.argwhere(above & ~core)
+    if len(others):
+        distance, nearest = cKDTree(border).query(others, distance_upper_bound=radius + 1)
+        near = distance <= radius
+        labels[tuple(others[near].T)] = labels[tuple(border[nearest[near]].T)]
+    return labels
 
 
 def _neighbours(above: NDArray[np.bool_], radius: float) -> NDArray[np.int32]:
@@ -214,11 +216,9 @@ def _neighbours(above: NDArray[np.bool_], radius: float) -> NDArray[np.int32]:
     return found
 
 
-def _join(labels: NDArray[np.int32], n: int, radius: float) -> NDArray[np.int32]:
+def _join(labels: NDArray[np.int32], n: int, border: NDArray[np.intp], radius: float) -> NDArray[np.int32]:
     """Give connected parts within the radius of each other one number, 1, 2, ..."""
-    # the nearest pixels of two parts lie on their borders
-    border = (labels > 0) & ~ndimage.binary_erosion(labels > 0, border_value=0)
-    y, x = np.nonzero(border)
+    y, x = border.T
     reach = int(radius)
     padded = np.pad(labels, reach)
     links = [np.zeros((0, 2), dtype=np.int64)]
