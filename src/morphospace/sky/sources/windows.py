@@ -23,7 +23,7 @@ __all__ = ["Mosaic", "Pixels", "open_mosaic"]
 
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _AGAIN = "fetch or copy it again"
-_HELD = 512 << 20  # bytes of mosaics that a process maps or holds
+_HELD = 256 << 20  # bytes of mosaics that a process maps or holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Mosaic:
 
 
 class Pixels:
-    """Pixels of mosaics: plain ones mapped into memory, others read whole, those used last kept (512 MiB)."""
+    """Pixels of mosaics: plain ones mapped into memory, others read whole, those used last kept (256 MiB)."""
 
     def __init__(self) -> None:
         self._held: Lru[str, NDArray[Any]] = Lru(_HELD)
