@@ -296,6 +296,11 @@ def test_the_noise_of_channels(sigma):
     np.testing.assert_allclose(found, sigma, rtol=0.06)
 
 
+def test_large_planes_are_sampled():
+    assert channel_noise(noise(2, (600, 600), sigma=3)) == pytest.approx(3, rel=0.02)
+    assert channel_noise(noise(2, (1, 300_000), sigma=3)) == pytest.approx(3, rel=0.02)
+
+
 def test_a_cloud_that_fills_its_channels_does_not_pass_for_noise():
     y, x = np.indices((60, 60))
     cloud = line(width=800, flux=2e5, shape=(60, 60)) * (1 + np.sin(x / 9) * np.cos(y / 7))

@@ -48,6 +48,7 @@ _KINDS: dict[str, tuple[AxisKind, str]] = {  # by the first four letters of CTYP
     **dict.fromkeys(("ENER", "WAVN", "ZOPT", "BETA"), ("unknown", "")),  # spectral, though nothing more is made of them
 }
 _MOST_GRAM = 4096  # rows of a matrix that is decomposed whole: 128 MiB
+_NOISE_PIXELS = 2**17  # of a channel: sigma to 0.3 %
 _SPECTRAL = frozenset(_KINDS)
 _CURVED = re.compile(r"[FWVA]2[FWVA]|LOG|GRI|GRA|TAB")  # algorithms of the FITS spectral paper (Greisen et al. 2006)
 
@@ -120,7 +121,7 @@ class SpectralAxis:
         nowhere = np.full(len(self.values), np.nan)
         if self.kind == "unknown":
             return nowhere
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):  # absurd cards give NaN or infinity
             try:
                 si = self.values * units.Unit(self.unit).to({"frequency": "Hz", "velocity": "m/s"}.get(self.kind, "m"))
             except (ValueError, TypeError):  # UnitConversionError is a TypeError, an unreadable unit a ValueError
@@ -135,7 +136,7 @@ class SpectralAxis:
                 found = self.rest_nm * (1 + si / _C)
             else:
                 found = self.rest_nm * np.sqrt((1 + si / _C) / (1 - si / _C))
-        return np.where(found > 0, found, np.nan)
+        return np.where((found > 0) & (found < np.inf), found, np.nan)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -280,7 +281,8 @@ def channel_noise(cube: NDArray[Any]) -> NDArray[np.float64]:
 
     The clipped deviation of a channel, but where emission makes it large no more than the larger of two measures
     that emission hardly enters: the deviation of the difference to its neighbours over the square root of 2, and the
-    lower quartile of all channels. A sky line, whose noise is in the difference too, keeps its larger noise.
+    lower quartile of all channels. A sky line, whose noise is in the difference too, keeps its larger noise. Planes of
+    more than 131,072 pixels are sampled: every k-th row and column.
 
     Parameters
     ----------
@@ -292,6 +294,8 @@ def channel_noise(cube: NDArray[Any]) -> NDArray[np.float64]:
     array, (Z,), float64
         Sigma in the unit of the pixels; NaN in a channel without a valid pixel.
     """
+    step = math.ceil(math.sqrt(cube[0].size / _NOISE_PIXELS))
+    cube = cube[:, ::step, ::step]
     own = estimate_noise(cube).sigma.astype(np.float64)
     if len(cube) < 2 or np.isnan(own).all():
         return own
@@ -436,22 +440,22 @@ def _moments(cube: NDArray[Any], axis: SpectralAxis, sigma: float) -> NDArray[np
 
 def _principal(cube: NDArray[Any], n: int) -> NDArray[np.float64]:
     """Project the spectra on the first n eigenvectors of their covariance."""
-    finite = np.isfinite(cube)
-    seen = finite.any(axis=0)
-    kept = finite.any(axis=(1, 2))
-    most = min(int(kept.sum()), int(seen.sum()))
-    if n > most:
-        msg = (
-            f"a cube of {int(kept.sum())} channels and {int(seen.sum())} pixels has fewer than {n} principal channels."
-        )
+    x = cube.reshape(len(cube), -1).astype(np.float64)  # (Z, pixels)
+    valid = np.isfinite(x)
+    kept, seen = valid.any(axis=1), valid.any(axis=0)
+    channels, pixels = int(kept.sum()), int(seen.sum())
+    if n > min(channels, pixels):
+        msg = f"a cube of {channels} channels and {pixels} pixels has fewer than {n} principal channels."
         raise DataError(msg)
-    x = np.where(finite, cube, 0)[kept][:, seen].astype(np.float64)  # (Z, pixels)
-    valid = finite[kept][:, seen]
-    mean = x.sum(axis=1) / valid.sum(axis=1)
-    x = np.where(valid, x - mean[:, None], 0)
-    image = np.full((n, *cube.shape[1:]), np.nan)
+    if valid.all():
+        x -= x.mean(axis=1, keepdims=True)
+    else:
+        x, valid = x[kept][:, seen], valid[kept][:, seen]
+        mean = np.where(valid, x, 0).sum(axis=1) / valid.sum(axis=1)
+        x = np.where(valid, x - mean[:, None], 0)
+    image = np.full((n, cube[0].size), np.nan)
     image[:, seen] = _scores(x, n)
-    return image
+    return image.reshape(n, *cube.shape[1:])
 
 
 def _scores(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
