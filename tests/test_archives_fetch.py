@@ -28,7 +28,8 @@ from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky.archives import web
 from morphospace.sky.archives.fetch import _file_name
 from morphospace.sky.archives.surveys import choose, cutout_url
-from morphospace.sky.images import read_image
+from morphospace.sky.intake import Intake
+from morphospace.sky.sources import open_source
 
 PLACES = [("a", 10.0, -5.0), ("b/1", 150.5, 2.25), ("0012", 359.99999, 89.0), ("ü", 200.0, 0.0)]
 DOCS = Path(__file__).parents[1] / "docs" / "getting-data.md"
@@ -261,7 +262,7 @@ def test_bad_positions_are_rows_and_are_not_asked_for(server: Server, table: Pat
     assert (done.new, done.failed) == (4, 2)  # type: ignore[attr-defined]
     assert len(server.asked) == 4
     listed = rows(tmp_path / "out")
-    assert listed[4]["reason"] == "ra is 400, not within 0 and 360 degrees"
+    assert listed[4]["reason"] == "no position: ra 400.0, dec 0.0"
     assert listed[5]["reason"] == "row 1 has the same id"
     again = get(server, table, tmp_path / "out")
     assert (again.passed_over, again.failed) == (4, 2)  # type: ignore[attr-defined]
@@ -318,6 +319,9 @@ def test_a_folder_holds_one_kind_of_cutouts(server: Server, table: Path, tmp_pat
     (tmp_path / "out" / "_fetch.json").write_text("{")
     with pytest.raises(StoreError, match="is damaged"):
         get(server, table, tmp_path / "out")
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "_fetch.json.tmp").write_text("{")
+    get(server, table, tmp_path / "killed")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x.fits").touch()
     with pytest.raises(StoreError, match="mine' holds other files"):
@@ -344,10 +348,15 @@ def test_fetch_says_how_to_go_on_and_that_works(
     assert main(words) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 cut-outs fetched into 'my stamps', 0 were there, 1 failed"
-    assert said[-1] == "go on with: morphospace curate 'my stamps' --out 'my stamps.cutouts'"
+    assert said[-1] == "go on with: morphospace curate 'my stamps/fetched.csv' --out 'my stamps.cutouts'"
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["n"], told["new"], told["passed_over"], told["failed"]) == (4, 0, 3, 1)
-    assert main(["curate", "my stamps", "--out", "my stamps.cutouts"]) == 0
-    assert len(ms.Cutouts.open("my stamps.cutouts")) == 3
-    assert read_image(tmp_path / "my stamps" / "a.fits").data[0, 1, 1] == 10.0
+    source = open_source("my stamps/fetched.csv", Intake(), size=None)
+    assert [source.label(i).name for i in range(len(source))] == [name for name, _, _ in PLACES]
+    for i, (_, ra, dec) in enumerate(PLACES[:3]):
+        image = source.read(i)
+        assert (image.ra, image.dec) == (ra, dec)  # of the table, where the file has none
+        assert image.data[0, 1, 1] == np.float32(ra)
+    with pytest.raises(DataError, match="names no file"):
+        source.read(3)

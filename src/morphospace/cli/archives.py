@@ -85,7 +85,7 @@ def fetch_command(config: dict[str, Any], table: str) -> None:
     state().interrupted = f"what came is kept in '{out}'; the same command goes on there"
     done = call_from(config["fetch"], partial(fetch, table), "fetch", source=SOURCE)
     there = done.new + done.passed_over
-    following = f"morphospace curate {shlex.quote(str(out))} --out {shlex.quote(f'{done.folder.name}.cutouts')}"
+    following = f"morphospace curate {shlex.quote(str(done.table))} --out {shlex.quote(f'{done.folder.name}.cutouts')}"
     result = {
         "folder": done.folder,
         "n": done.n,

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from morphospace._manifest import replacing
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky._intake import one_line
-from morphospace.sky.archives.positions import Position, read_positions
+from morphospace.sky.archives.positions import Position, positions_of
 from morphospace.sky.archives.surveys import Cutout, Format, choose, cutout_url
 from morphospace.sky.archives.web import Client, WebError
 from morphospace.sky.images import read_image
@@ -86,7 +87,7 @@ def fetch(
     Parameters
     ----------
     table : path
-        CSV, FITS, VOTable or Parquet with an id and positions in degrees (ICRS).
+        CSV, FITS, VOTable or Parquet with an id and ICRS positions, in degrees unless it says otherwise.
     survey : str
         "sdss" (SkyServer), a layer of the Legacy Survey such as "ls-dr10", or the id of any HiPS, such as
         "CDS/P/PanSTARRS/DR1/r", from CDS hips2fits.
@@ -125,7 +126,7 @@ def fetch(
     if not 0 < rate <= 50:
         msg = f"per_second must be above 0 and at most 50; got {rate}."
         raise ConfigError(msg)
-    positions = read_positions(table, columns)
+    positions = positions_of(table, columns)
     folder = Path(out)
     _claim(folder, cutout)
     known = _read_list(folder)
@@ -206,7 +207,8 @@ class _Run:
 
 
 def _texts(position: Position) -> tuple[str, str]:
-    return f"{position.ra:.7f}", f"{position.dec:.7f}"
+    ra, dec = ("" if math.isnan(value) else f"{value:.7f}" for value in (position.ra, position.dec))
+    return ra, dec
 
 
 def _file_name(name: str, suffix: str) -> str:
@@ -257,7 +259,7 @@ def _claim(folder: Path, cutout: Cutout) -> None:
     }
     path = folder / _SETTINGS
     if not path.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(each.suffix != ".tmp" for each in folder.iterdir()):  # that of a kill
             msg = f"'{folder}' holds other files; choose a new folder for the cut-outs."
             raise StoreError(msg)
         folder.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def check_url(url: str) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() or ord(c) < 32 for c in url):
-        msg = f"'{url}' is no address to fetch from; give one that begins with http:// or https://."
+        msg = f"'{url}' is no address to fetch from; give a whole one, of http or https."
         raise ConfigError(msg)
     return url
 
