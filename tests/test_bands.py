@@ -283,6 +283,17 @@ def test_files_are_read_and_stacked(tmp_path):
     assert found.data.shape == (2, 40, 50)
 
 
+def test_the_reader_is_the_callers(tmp_path):
+    image(tmp_path, "a_g")
+
+    def doubled(path, *, hdu):
+        one = read_image(path, hdu=hdu)
+        return replace(one, data=2 * one.data)
+
+    (found,) = group_bands(tmp_path.glob("*.fits"), ("g",))
+    np.testing.assert_array_equal(read_bands(found, ("g",), reader=doubled).data[0], 2 * scene(header()))
+
+
 def test_hdus_are_read_and_stacked(tmp_path):
     hdus = [fits.ImageHDU(np.full((5, 6), i, np.float32), name=f"SCI_{band}") for i, band in enumerate("gr")]
     fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "x.fits")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from astropy.io.fits import Header
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from morphospace._optional import optional_import
 from morphospace.errors import ConfigError, DataError
 from morphospace.sky._intake import guarded, quiet, refusal
-from morphospace.sky.cubes import CubeReading
 from morphospace.sky.images import Image, read_image
 
-__all__ = ["BandSet", "group_bands", "read_bands", "stack_bands"]
+__all__ = ["BandSet", "ImageReader", "group_bands", "read_bands", "stack_bands"]
 
 _logger = logging.getLogger(__name__)
 
@@ -28,6 +27,14 @@ _SAME_PIXEL = 0.05  # pixels by which two grids may differ and still be one
 _SAME_SCALE = 1.01  # ratio up to which two pixel scales count as equal
 _FIELD = "{band}"
 _HDU = "hdu:"
+
+
+class ImageReader(Protocol):
+    """What reads one image."""
+
+    def __call__(self, path: str | Path, *, hdu: str | int | None) -> Image:
+        """Read it; raise DataError where there is none."""
+        ...
 
 
 class BandSet(NamedTuple):
@@ -153,7 +160,7 @@ def _stem(name: str) -> str:
 
 
 def read_bands(
-    found: BandSet, bands: Sequence[str], *, hdu: str | int | None = None, cube: CubeReading | None = None
+    found: BandSet, bands: Sequence[str], *, hdu: str | int | None = None, reader: ImageReader = read_image
 ) -> Image:
     """Read the files of a set and stack them; see `stack_bands`.
 
@@ -165,8 +172,8 @@ def read_bands(
         As given to `group_bands`.
     hdu : str or int, optional
         As for `read_image`, where the bands are not HDUs themselves.
-    cube : CubeReading, optional
-        As for `read_image`; it must give one band.
+    reader : callable
+        What reads each band, as `read_image` does; it must give one band.
 
     Raises
     ------
@@ -175,7 +182,7 @@ def read_bands(
     """
     names, _ = _names(bands)
     images = [
-        None if file is None else read_image(file, hdu=hdu if own is None else own, cube=cube)
+        None if file is None else reader(file, hdu=hdu if own is None else own)
         for file, own in zip(found.files, found.hdus, strict=True)
     ]
     return stack_bands(images, names)
