@@ -67,7 +67,7 @@ def write_positions(path: Path, options) -> None:
     rng = np.random.default_rng(options.seed + 1)
     number = rng.integers(0, options.tiles, options.rows)
     at = np.array(centres(options.tiles))[number]
-    half = SCALE * options.side / 2
+    half = 0.995 * SCALE * options.side / 2  # the projection bends the borders
     ra, dec = (at[:, axis] + rng.uniform(-half, half, options.rows) for axis in (0, 1))
     table = pa.table({"id": [f"s{row:06d}" for row in range(options.rows)], "ra": ra, "dec": dec})
     pq.write_table(table, path)

@@ -13,9 +13,10 @@ from astropy.io import fits
 
 from morphospace.errors import ConfigError, DataError
 from morphospace.sky._intake import guarded, refusal
-from morphospace.sky.images import find_files, read_image
+from morphospace.sky.images import find_files
 from morphospace.sky.sources.base import Label, Source
 from morphospace.sky.sources.files import FileSource, ReadsFile
+from morphospace.sky.sources.reading import file_reader
 
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
@@ -33,13 +34,13 @@ def open_source(
     *,
     size: int | None = None,
     hdu: str | int | None = None,
-    reader: ReadsFile = read_image,
 ) -> Source:
     """Choose how to read what the user names, by its content.
 
     HDF5 is an array of images, Parquet with a column of images (a file or a folder) records; a table (CSV, ECSV, FITS,
     VOTable, Parquet, and any text where a column is named) holds positions where `intake.mosaics` is set, else paths.
-    Everything else is files, as `find_files` finds them.
+    Everything else is files, as `find_files` finds them: with `intake.bands` one image for the files of all bands, else
+    one each, cubes and planes read as `intake` says.
 
     Parameters
     ----------
@@ -51,8 +52,6 @@ def open_source(
         Side of the windows in pixels; mosaics need it.
     hdu : str or int, optional
         As for `read_image`.
-    reader : callable
-        What reads single files; it must be picklable.
 
     Returns
     -------
@@ -65,6 +64,7 @@ def open_source(
     ConfigError
         If an option of `intake` is for another kind of source.
     """
+    reader = file_reader(intake)
     alone = source if isinstance(source, str | Path) else source[0] if len(source) == 1 else None
     if alone is not None and os.path.isfile(alone):
         found = _open_file(alone, intake, size=size, hdu=hdu, reader=reader)
@@ -74,11 +74,15 @@ def open_source(
         from morphospace.sky.sources.records import RecordSource
 
         return RecordSource(alone, intake, hdu=hdu)
-    files = find_files(source)
+    files = reader.without_planes(find_files(source))
     if named := next((name for name in _COLUMNS if getattr(intake, name)), None):
         msg = f"{named} is for tables, Parquet and HDF5 files; '{files[0]}' is none of them."
         raise ConfigError(msg)
-    return FileSource(files, hdu, reader)
+    if not intake.bands:
+        return FileSource(files, hdu, reader)
+    from morphospace.sky.sources.band_files import BandSource
+
+    return BandSource(files, intake.bands, hdu, reader)
 
 
 def _open_file(
