@@ -104,7 +104,7 @@ def test_the_page_asks_nothing_of_anyone(mixed):
     page = report(mixed)
     sources = [attributes[name] for _, attributes in page.tags for name in ("src", "href") if name in attributes]
     assert len(sources) >= 4
-    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     raw = (mixed.path / REPORT).read_text("utf-8")
     assert not re.search(r"https?://|@import|url\(", raw)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from astropy.io.fits import Card
@@ -23,6 +24,7 @@ _VALUE = re.compile(
     r" *(?:'(?P<text>(?:[^']|'')*)'|(?P<flag>[TF])|(?P<whole>[+-]?\d+)"
     r"|(?P<real>[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[DE]))(?:[DE][+-]?\d+)?))? *(?:/.*)?"
 )
+_MANY_CARDS = 4096  # files of one survey share most of their cards
 
 
 class _BrokenCardError(ValueError):
@@ -65,7 +67,7 @@ def parse_header(raw: bytes, source: str) -> dict[str, Any]:
             if name == "CONTINUE":
                 _continue(header, key, card)
                 continue
-            key, value = _parse_card(card, source)
+            key, value = _plain_card(card) or _odd_card(card, source)
         except _BrokenCardError:
             broken.append(name)
         else:
@@ -101,16 +103,22 @@ def format_card(key: str, value: str | bool | int | float) -> str:
     return f"{key:8}= {text}".ljust(80)
 
 
-def _parse_card(card: str, source: str) -> tuple[str, Any]:
-    """Keyword and value of one card."""
-    if card[8:10] == "= ":
-        key, text = card[:8].strip().upper(), card[10:]
-    elif card[:9] == "HIERARCH " and "=" in card:
+@lru_cache(maxsize=_MANY_CARDS)
+def _plain_card(card: str) -> tuple[str, Any] | None:
+    """Keyword and value of a card of the common form; None if it has another."""
+    if card[8:10] != "= ":
+        return None
+    match = _VALUE.fullmatch(card, 10)
+    return (card[:8].strip().upper(), _value(match)) if match else None
+
+
+def _odd_card(card: str, source: str) -> tuple[str, Any]:
+    """Keyword and value of any other card."""
+    if card[8:10] != "= " and card[:9] == "HIERARCH " and "=" in card:
         key, text = (part.strip() for part in card[9:].split("=", 1))
-    else:
-        return _ask_astropy(card, source)
-    match = _VALUE.fullmatch(text)
-    return (key, _value(match)) if match else _ask_astropy(card, source)
+        if match := _VALUE.fullmatch(text):
+            return key, _value(match)
+    return _ask_astropy(card, source)
 
 
 def _value(match: re.Match[str]) -> str | bool | int | float | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,44 +82,42 @@ def _band_noise(pixels: NDArray[Any]) -> tuple[float, float]:
         ordered = ordered[np.searchsorted(ordered, -np.inf, side="right") : np.searchsorted(ordered, np.inf)]
     if not ordered.size:
         return np.nan, np.nan
-    values = ordered.astype(np.float64)  # so that limits are compared exactly
-    first, last = 0, values.size
+    values = memoryview(ordered.astype(np.float64))  # type: ignore[arg-type] # float64: limits are compared exactly
+    first, last = 0, len(values)
     for _ in range(_MAX_ROUNDS):
-        kept = values[first:last]
-        level, sigma = _median_and_sigma(kept)
-        low = first + int(np.searchsorted(kept, level - _KAPPA * sigma, side="left"))
-        high = first + int(np.searchsorted(kept, level + _KAPPA * sigma, side="right"))
+        level, sigma = _median_and_sigma(values, first, last)
+        low = bisect_left(values, level - _KAPPA * sigma, first, last)
+        high = bisect_right(values, level + _KAPPA * sigma, first, last)
         if (low, high) == (first, last):
             break
         first, last = low, high
     return level, sigma
 
 
-def _median_and_sigma(kept: NDArray[np.float64]) -> tuple[float, float]:
-    """Median and scaled median absolute deviation of sorted values."""
-    n = kept.size
-    median = float(kept[(n - 1) // 2] + kept[n // 2]) / 2
-    split = int(np.searchsorted(kept, median))
-    below, above = kept[:split], kept[split:]
-    deviation = _kth_distance(below, above, median, (n - 1) // 2)
+def _median_and_sigma(values: Sequence[float], first: int, last: int) -> tuple[float, float]:
+    """Median and scaled median absolute deviation of some sorted values."""
+    n = last - first
+    median = (values[first + (n - 1) // 2] + values[first + n // 2]) / 2
+    bounds = first, bisect_left(values, median, first, last), last
+    deviation = _kth_distance(values, bounds, median, (n - 1) // 2)
     if n % 2 == 0:
-        deviation = (deviation + _kth_distance(below, above, median, n // 2)) / 2
+        deviation = (deviation + _kth_distance(values, bounds, median, n // 2)) / 2
     return median, _MAD_TO_SIGMA * deviation
 
 
-def _kth_distance(below: NDArray[np.float64], above: NDArray[np.float64], centre: float, k: int) -> float:
-    """Find the k-th smallest (from 0) distance to ``centre`` of two sorted arrays on either side of it.
+def _kth_distance(values: Sequence[float], bounds: tuple[int, int, int], centre: float, k: int) -> float:
+    """Find the k-th smallest (from 0) distance to ``centre`` among sorted values that it splits at ``bounds[1]``.
 
-    Bisects for the number of values from ``below`` among the k + 1 nearest; the rest come from ``above``.
+    Bisects for the number of values from below among the k + 1 nearest; the rest come from above.
     """
-    last = below.size - 1
-    low, high = max(0, k + 1 - above.size), min(k + 1, below.size)
+    first, split, last = bounds
+    low, high = max(0, k + 1 - (last - split)), min(k + 1, split - first)
     while low < high:
         middle = (low + high) // 2
-        if centre - below[last - middle] < above[k - middle] - centre:
+        if centre - values[split - 1 - middle] < values[split + k - middle] - centre:
             low = middle + 1
         else:
             high = middle
-    left = centre - below[last - low + 1] if low else -np.inf
-    right = above[k - low] - centre if low <= k else -np.inf
-    return float(max(left, right))
+    left = centre - values[split - low] if low else -math.inf
+    right = values[split + k - low] - centre if low <= k else -math.inf
+    return max(left, right)

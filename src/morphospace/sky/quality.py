@@ -119,9 +119,11 @@ def _is_saturated(
 def _touches_border(
     data: NDArray[Any], mask: NDArray[np.bool_] | None, noise: Noise, footprint: NDArray[np.bool_] | None
 ) -> bool:
-    border = _border(data.shape[1:], mask)
     if footprint is not None:
-        return bool((footprint & border).any())
+        return bool((footprint & _border(data.shape[1:], mask)).any())
+    if mask is None and min(data.shape[1:]) >= 3 and not _may_touch(data, noise):
+        return False
+    border = _border(data.shape[1:], mask)
     significance = _significance(data, noise)
     if mask is not None:
         significance[~mask] = -np.inf
@@ -135,11 +137,22 @@ def _touches_border(
     return bool(target and (border & (labels == target)).any())
 
 
+def _may_touch(data: NDArray[Any], noise: Noise) -> bool:
+    """Rule out, by the two outermost rows and columns, that a source touches the border: most images end here.
+
+    A source that does reaches 5 sigma in the outermost pixels, or goes on from one of them in the pixel within.
+    """
+    sides = (data[:, :2], data[:, :-3:-1], data[:, :, :2].swapaxes(1, 2), data[:, :, :-3:-1].swapaxes(1, 2))
+    outer, inner = _significance(np.concatenate(sides, axis=2), noise)  # (2 * (H + W),) each
+    bright = outer > FOOTPRINT_SIGMA
+    return bool((bright & (inner > FOOTPRINT_SIGMA)).any() or (outer >= PEAK_SIGMA).any())
+
+
 def _target(peaks: NDArray[np.float32], labels: NDArray[np.int32]) -> int:
     """Find the footprint at the centre, else the brightest; 0 where nothing reaches 5 sigma."""
     h, w = labels.shape
     dy, dx = h // 20, w // 20
-    central = np.unique(labels[h // 2 - dy : h // 2 + dy + 1, w // 2 - dx : w // 2 + dx + 1])
+    central = np.flatnonzero(np.bincount(labels[h // 2 - dy : h // 2 + dy + 1, w // 2 - dx : w // 2 + dx + 1].ravel()))
     for among in (central, np.arange(len(peaks))):
         best = int(among[peaks[among].argmax()])
         if peaks[best] >= PEAK_SIGMA:

@@ -36,14 +36,16 @@ _BATCH_ROWS = 512
 _BLANK = (46, 52, 64)  # slate: not a colour that pixels have
 _SOFTENING = 3.0  # sigma below which the stretch is linear
 _WHITE = 0.997  # quantile
+_AS_IT_IS = 128  # pixels: fewer are not worth averaging to fewer still
+_QUALITY = 80
 _FAINT = 20.0  # sigmas in the highest pixel of an image whose sigma is unknown
 
 
 @np.errstate(over="ignore", invalid="ignore")  # float64 maps may exceed float32
 def make_thumb(cutout: Cutout) -> bytes:
-    """Draw a cutout as a small WebP picture.
+    """Draw a cutout as a small JPEG picture.
 
-    The image is averaged down to at most 96 pixels a side (smaller ones stay as they are) and shown with an asinh
+    An image of more than 128 pixels a side is averaged down to 96, others stay as they are; it is shown with an asinh
     stretch of its flux above the level in units of sigma, from -1 sigma to the 99.7th percentile. Three bands make
     colours, the longest wavelength red; any other number is averaged. Pictures of 8 bits are shown as they are. Rows
     of FITS images run upwards. Blank pixels are slate.
@@ -56,26 +58,37 @@ def make_thumb(cutout: Cutout) -> bytes:
     Returns
     -------
     bytes
-        WebP, RGB.
+        JPEG, grey where one plane is shown and no pixel is blank.
     """
-    valid = np.isfinite(cutout.image).all(axis=0) if cutout.image.dtype.kind == "f" else None
-    if cutout.mask is not None:
-        valid = cutout.mask if valid is None else valid & cutout.mask
-    if valid is not None and valid.all():
-        valid = None
+    valid = _valid(cutout)
     if cutout.image.dtype == np.uint8:
         planes = [_shrink(plane.astype(np.float32)) for plane in _colours(cutout, cutout.image)]
     else:
         planes = _stretched(_colours(cutout, _significance(cutout, valid)))
-    picture = np.stack([np.rint(plane.clip(0, 255)).astype(np.uint8) for plane in planes], axis=-1)
-    picture = np.broadcast_to(picture, (*picture.shape[:2], 3)).copy()
+    grey = [plane.clip(0, 255, out=plane).astype(np.uint8) for plane in map(_rounded, planes)]
+    if len(grey) == 1 and valid is None:
+        picture = grey[0]
+    else:
+        picture = np.stack(grey * (3 // len(grey)), axis=-1)
     if valid is not None:
         picture[_shrink(valid.astype(np.float32)) < 0.5] = _BLANK
     if cutout.hdu:
         picture = picture[::-1]
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(stream, "WEBP", quality=80, method=0)
+    Image.fromarray(np.ascontiguousarray(picture)).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()
+
+
+def _valid(cutout: Cutout) -> NDArray[np.bool_] | None:
+    """Mark the pixels that are shown; None where all are."""
+    valid = np.isfinite(cutout.image).all(axis=0) if cutout.image.dtype.kind == "f" else None
+    if cutout.mask is not None:
+        valid = cutout.mask if valid is None else valid & cutout.mask
+    return None if valid is None or valid.all() else valid
+
+
+def _rounded(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.rint(plane)
 
 
 def decode_thumb(thumb: bytes) -> NDArray[np.uint8]:
@@ -96,7 +109,7 @@ def load_thumbs(store: Cutouts, rows: Sequence[int] | NDArray[np.integer[Any]]) 
     Returns
     -------
     list of bytes
-        WebP, one for each row, in the order asked for.
+        JPEG, one for each row, in the order asked for.
     """
     wanted = np.asarray(rows, dtype=np.int64)
     keys = store.table(["id", "sha256"]).take(wanted)
@@ -210,17 +223,28 @@ def _colours(cutout: Cutout, image: NDArray[Any]) -> list[NDArray[Any]]:
 
 def _stretched(planes: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """Shrink, and stretch all bands alike to 0 ... 255."""
-    small = np.stack([_shrink(plane) for plane in planes])
-    brightest = round((small.size - 1) * _WHITE)
-    white = max(float(np.partition(small, brightest, axis=None)[brightest]), 2 * _SOFTENING)
+    small = [_shrink(plane) for plane in planes]
+    white = _white(small)
     low, high = math.asinh(-1 / _SOFTENING), math.asinh(white / _SOFTENING)  # floats keep float32 arrays so
-    return list(255 * (np.arcsinh(small / _SOFTENING) - low) / (high - low))
+    return [(np.arcsinh(plane / _SOFTENING) - low) * (255 / (high - low)) for plane in small]
+
+
+def _white(planes: list[NDArray[np.float32]]) -> float:
+    """Find the 99.7th percentile of all bands together, at least 6 sigma."""
+    least = 2 * _SOFTENING
+    n = sum(plane.size for plane in planes)
+    above = n - 1 - round((n - 1) * _WHITE)  # pixels that are brighter
+    bright = np.concatenate([plane[plane > least] for plane in planes])  # few: a partition of all takes longer
+    if bright.size <= above:
+        return least
+    rank = bright.size - 1 - above
+    return float(np.partition(bright, rank)[rank])
 
 
 def _shrink(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = plane.shape
     factor = max(height, width) / THUMB_PIXELS
-    if factor <= 1:
+    if max(height, width) <= _AS_IT_IS:
         return plane
     size = (max(round(width / factor), 1), max(round(height / factor), 1))
     small = Image.fromarray(plane).resize(size, Image.Resampling.BOX)

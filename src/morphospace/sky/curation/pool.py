@@ -27,6 +27,7 @@ __all__ = ["Pool", "can_fork"]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_READY = "ready"
 _AHEAD = 2  # tasks that a process is given at a time, so that it need not wait for the next
 _WAITING = 3  # results of a task that are taken before their turn; then its process has to wait
 _START = "import sys; sys.path[:] = {path!r}; from morphospace.sky.curation.pool import _serve; _serve({files!r})"
@@ -52,7 +53,8 @@ class Pool(Generic[T, R]):
     Parameters
     ----------
     work : callable
-        Takes a task and yields its results; picklable, as tasks and results are.
+        Takes a task and yields its results; picklable, as tasks and results are. Until the processes are ready, this
+        one does the tasks itself.
     n : int, >= 1
         Number of processes. One imports what `work` needs and forks the others.
 
@@ -63,6 +65,8 @@ class Pool(Generic[T, R]):
     """
 
     def __init__(self, work: Callable[[T], Iterator[R]], n: int) -> None:
+        self._work = work
+        self._ready: set[Connection] = set()
         pairs = [socket.socketpair() for _ in range(n)]
         theirs = [end.fileno() for _, end in pairs]
         self._server = subprocess.Popen(
@@ -103,6 +107,12 @@ class Pool(Generic[T, R]):
         """
         todo = iter(tasks)
         handed: deque[_Task[R]] = deque()
+        while not self._any_ready():
+            for task in todo:
+                yield from self._work(task)
+                break
+            else:
+                return
         while True:
             self._hand_out(todo, handed, most)
             if not handed:
@@ -113,6 +123,12 @@ class Pool(Generic[T, R]):
                 yield front.results.popleft()
             elif front.is_done:
                 handed.popleft()
+
+    def _any_ready(self) -> bool:
+        """Ask whether a process has begun; all do within a moment of the first."""
+        for connection in wait(self._connections, timeout=0):
+            self._take(connection)  # type: ignore[arg-type]
+        return bool(self._ready)
 
     def _hand_out(self, todo: Iterator[T], handed: deque[_Task[R]], most: Callable[[], int] | None) -> None:
         while len(handed) <= 2 * _AHEAD * len(self._given):
@@ -137,15 +153,21 @@ class Pool(Generic[T, R]):
             if waiting and (waiting[0] is front or len(waiting[0].results) < _WAITING)
         ]
         for connection in wait(open_ones, timeout=None if wait_for_it else 0):
-            waiting = self._given[connection]  # type: ignore[index]
-            with self._watched():
-                kind, told = pickle.loads(connection.recv_bytes())  # type: ignore[union-attr]
-            if kind == "result":
-                waiting[0].results.append(told)
-            elif kind == "done":
-                waiting.popleft().is_done = True
-            else:
-                raise told
+            self._take(connection)  # type: ignore[arg-type]
+
+    def _take(self, connection: Connection) -> None:
+        """Take one message."""
+        with self._watched():
+            kind, told = pickle.loads(connection.recv_bytes())
+        waiting = self._given[connection]
+        if kind == _READY:
+            self._ready.add(connection)
+        elif kind == "result":
+            waiting[0].results.append(told)
+        elif kind == "done":
+            waiting.popleft().is_done = True
+        else:
+            raise told
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -185,6 +207,7 @@ def _serve(files: list[int]) -> None:
 def _work_for(connection: Connection, work: Callable[[Any], Iterator[Any]]) -> None:
     """Do task after task until the other end is closed."""
     with contextlib.suppress(EOFError, ConnectionError):
+        _send(connection, (_READY, None))
         while True:
             task = pickle.loads(connection.recv_bytes())
             try:

@@ -262,6 +262,6 @@ def _strip(store: Path, shown: Sequence[Verdict]) -> str:
         data = base64.b64encode(thumb).decode("ascii")
         figures.append(
             f'<figure title="{escape(told)}"><div class="frame"><img alt="{escape(told)}" '
-            f'src="data:image/webp;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
+            f'src="data:image/jpeg;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
         )
     return f'<div class="strip">{"".join(figures)}</div>' if figures else ""
