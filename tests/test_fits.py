@@ -594,3 +594,17 @@ def test_damaged_files_give_an_image_or_one_sentence(kind, caplog):
     assert n_read > 10
     assert len(refused) > 10
     assert all(re.fullmatch(r"'x\.fits' [^\n]*; [^\n]*\.", sentence) for sentence in refused)
+
+
+@pytest.mark.parametrize(
+    "shape, given", [((9, 3, 4), (9, 3, 4)), ((1, 9, 3, 4), (1, 9, 3, 4)), ((1, 1, 3, 4), (1, 3, 4))]
+)
+def test_cubes_keep_their_axes_where_they_are_wanted(shape, given):
+    values = pixels(shape=shape)
+    content = as_bytes(fits.PrimaryHDU(values))
+    got = read_fits(io.BytesIO(content), "x.fits", cubes=True)
+    assert got.data.shape == given
+    np.testing.assert_array_equal(got.data.ravel(), values.ravel())
+    if 9 in shape:
+        with pytest.raises(DataError, match=r"a cube of 9 planes where an image is expected; say with cube= how"):
+            read(content)
