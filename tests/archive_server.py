@@ -24,7 +24,7 @@ class Asked:
 
 @dataclass
 class Answer:
-    """What the server sends: `cut` bytes of the body and no more, `piece` bytes at a time with a pause between."""
+    """What the server sends: `cut` bytes of the body and no more, the rest after `piece` bytes when the gate opens."""
 
     body: bytes = b""
     status: int = 200
@@ -32,7 +32,7 @@ class Answer:
     cut: int | None = None
     length: bool = True
     piece: int = 0
-    pause_s: float = 0.0
+    gate: threading.Event | None = None
 
 
 @dataclass
@@ -44,12 +44,12 @@ class Remote:
     etag: str = '"1"'
     cuts: list[int] = field(default_factory=list)
     piece: int = 0
-    pause_s: float = 0.0
+    gate: threading.Event | None = None
 
     def __call__(self, asked: Asked) -> Answer:
         cut = self.cuts.pop(0) if self.cuts else None
         marks = {"ETag": self.etag} if self.etag else {}
-        answer = Answer(self.content, headers=marks, cut=cut, piece=self.piece, pause_s=self.pause_s)
+        answer = Answer(self.content, headers=marks, cut=cut, piece=self.piece, gate=self.gate)
         wanted, state = asked.headers.get("range", ""), asked.headers.get("if-range", self.etag)
         if not (self.ranges and wanted and state == self.etag):
             return answer
@@ -109,11 +109,11 @@ class Server:
         handler.send_header("Connection", "close")
         handler.end_headers()
         body = answer.body if answer.cut is None else answer.body[: answer.cut]
-        step = answer.piece or max(1, len(body))
-        for start in range(0, len(body), step):
-            handler.wfile.write(body[start : start + step])
-            handler.wfile.flush()
-            time.sleep(answer.pause_s)
+        handler.wfile.write(body[: answer.piece or None])
+        handler.wfile.flush()
+        if answer.gate is not None:
+            answer.gate.wait(60)
+            handler.wfile.write(body[answer.piece :])
         handler.close_connection = True
 
     def stop(self) -> None:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -204,21 +205,21 @@ ms.download("tiny", out=sys.argv[2], url=sys.argv[3])
 
 
 def test_a_killed_download_goes_on_and_gives_the_same_file(server: Server, catalogue: Path, tmp_path: Path) -> None:
-    server.routes["/set.bin"] = Remote(CONTENT, piece=10_000, pause_s=0.05)
+    gate = threading.Event()
+    server.routes["/set.bin"] = Remote(CONTENT, piece=120_000, gate=gate)
     words = [sys.executable, "-c", SCRIPT, str(catalogue), str(tmp_path / "out"), server.url]
     process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1", "no_proxy": "127.0.0.1"})
     part, deadline = tmp_path / "out" / "set.bin.part", time.monotonic() + 60
-    while time.monotonic() < deadline and not (part.exists() and part.stat().st_size):
+    while time.monotonic() < deadline and not (part.exists() and part.stat().st_size == 120_000):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
-    kept = part.read_bytes()
-    assert 0 < len(kept) < len(CONTENT)
-    assert kept == CONTENT[: len(kept)]
+    gate.set()
+    assert part.read_bytes() == CONTENT[:120_000]
     server.routes["/set.bin"] = Remote(CONTENT)
     subprocess.run(words, check=True, timeout=120, env={**os.environ, "no_proxy": "127.0.0.1"})
     assert (tmp_path / "out" / "set.bin").read_bytes() == CONTENT
-    assert server.asked[-1].headers["range"] == f"bytes={len(kept)}-"
+    assert server.asked[-1].headers["range"] == "bytes=120000-"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["checksums.txt", "set.bin"]
 
 

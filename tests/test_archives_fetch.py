@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,9 @@ DOCS = Path(__file__).parents[1] / "docs" / "getting-data.md"
 HIPS = "CDS/P/DSS2/red"
 
 
-def stamp(ra: float, dec: float, format: str = "fits") -> bytes:
+def stamp(ra: float, dec: float, format: str = "fits", n: int = 8) -> bytes:
     """Return the image that the server cuts out at a position: it tells which one it is."""
-    pixels = np.full((8, 8), ra, dtype=np.float32)
+    pixels = np.full((n, n), ra, dtype=np.float32)
     pixels[0, 0] = dec
     stream = io.BytesIO()
     if format == "fits":
@@ -203,19 +204,28 @@ ms.fetch(sys.argv[1], survey="X/Y", out=sys.argv[2], url=sys.argv[3], pixels=8, 
 
 def test_a_killed_fetch_goes_on_and_gives_the_same_folder(server: Server, tmp_path: Path) -> None:
     table = tmp_path / "many.csv"
-    table.write_text("id,ra,dec\n" + "".join(f"o{i},{i}.5,{i - 20}\n" for i in range(40)) + "bad,400,0\n")
+    table.write_text("id,ra,dec\n" + "".join(f"o{i},{i}.5,{i - 20}\n" for i in range(16)) + "bad,400,0\n")
+    gate = threading.Event()
+
+    def held(asked: Asked) -> Answer:
+        if len(server.asked) >= 7:
+            gate.wait(60)
+        return cut_out(asked)
+
+    server.routes["/cut"] = held
     words = [sys.executable, "-c", SCRIPT, str(table), str(tmp_path / "out"), f"{server.url}/cut"]
     process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1", "no_proxy": "127.0.0.1"})
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(server.asked) < 12:
+    while time.monotonic() < deadline and len(server.asked) < 7:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
+    gate.set()
     with (tmp_path / "out" / "fetched.csv").open("a") as stream:
-        stream.write("o30,30.5000000,10.000")  # a line that a kill cut
+        stream.write("o9,9.5000000,-11.000")  # a line that a kill cut
     server.asked.clear()
     subprocess.run(words, check=True, timeout=120, env={**os.environ, "no_proxy": "127.0.0.1"})
-    assert 20 <= len(server.asked) <= 30
+    assert len(server.asked) == 16 - 6
     get(server, table, tmp_path / "whole", survey="X/Y", pixels=8, size_arcsec=60)
     names = sorted(p.name for p in (tmp_path / "whole").iterdir())
     assert sorted(p.name for p in (tmp_path / "out").iterdir() if not p.name.endswith(".tmp")) == names
@@ -238,6 +248,7 @@ def test_a_killed_fetch_goes_on_and_gives_the_same_folder(server: Server, tmp_pa
         ((Answer(stamp(1, 2)[:3000]),), "the image is truncated"),
         ((Answer(stamp(1, 2), cut=3000),), "the connection was cut after 3,000 of 5,760 bytes"),
         ((Answer(stamp(1, 2), cut=3000, length=False),), "the image is truncated"),
+        ((Answer(stamp(1, 2, n=9)),), "the service sent 9 x 9 pixels, not the 8 x 8 it was asked for"),
         ((Answer(status=400),), r"answered 400 \(Bad Request\)"),
         ((Answer(status=500),), r"answered 500 \(Internal Server Error\)"),
         ((Answer(status=302, headers={"Location": "file:///etc/passwd"}),), "not allowed|unknown url type"),

@@ -188,7 +188,7 @@ class _Run:
             _check_magic(body, self.cutout.format)
             with replacing(target) as beside:
                 beside.write_bytes(body)
-                _check_image(beside)
+                _check_image(beside, self.cutout.pixels)
 
         try:
             self.client.attempt(ask)
@@ -230,13 +230,16 @@ def _check_magic(body: bytes, format: Format) -> None:
     raise WebError(msg, temporary=False)
 
 
-def _check_image(path: Path) -> None:
-    """Refuse an image that cannot be read to its end."""
+def _check_image(path: Path, pixels: int) -> None:
+    """Refuse an image that cannot be read to its end, and one of another size: services change sizes without a word."""
     try:
-        read_image(path)
+        height, width = read_image(path).data.shape[-2:]
     except DataError as error:
         what = str(error).replace(f"'{path}'", "the image")
         raise WebError(what, temporary=True, status=200) from error
+    if (height, width) != (pixels, pixels):
+        msg = f"the service sent {width} x {height} pixels, not the {pixels} x {pixels} it was asked for"
+        raise WebError(msg, temporary=False, status=200)
 
 
 def _is_there(path: Path, format: Format) -> bool:
