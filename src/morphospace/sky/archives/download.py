@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from morphospace._manifest import publish, replacing
 from morphospace._optional import optional_import
 from morphospace.errors import DataError, StoreError
 from morphospace.sky.archives.datasets import File, find_dataset
-from morphospace.sky.archives.web import Client, WebError, check_url
+from morphospace.sky.archives.web import Client, Response, WebError, check_url
 
 __all__ = ["CHECKSUMS", "download"]
 
@@ -173,7 +172,7 @@ class _Part:
             return {}
         return {"Range": f"bytes={start}-", **({"If-Range": validator} if validator else {})}
 
-    def _take(self, response: HTTPResponse, start: int) -> None:
+    def _take(self, response: Response, start: int) -> None:
         """Write the body from ``start`` on and see that it is all."""
         length = response.length
         total = start + length if length is not None else 0
@@ -195,7 +194,7 @@ class _Part:
             msg = f"the connection was cut after {here:,} of {total:,} bytes"
             raise WebError(msg, temporary=True)
 
-    def _chunks(self, response: HTTPResponse, start: int, total: int) -> Iterator[bytes]:
+    def _chunks(self, response: Response, start: int, total: int) -> Iterator[bytes]:
         """Append the chunks of a body to the file, with a bar."""
         bar = tqdm(total=total or None, initial=start, unit="B", unit_scale=True, desc=self.file.name, disable=None)
         with bar, self.path.open("rb+" if start else "wb") as stream:
@@ -220,7 +219,7 @@ class _Part:
             return {}
         return noted if isinstance(noted, dict) and noted.get("url") == self.file.url else {}
 
-    def _note(self, response: HTTPResponse, total: int) -> None:
+    def _note(self, response: Response, total: int) -> None:
         """Note what tells this state of the remote file from others: a strong ETag, else its date."""
         etag, date = response.headers.get("ETag") or "", response.headers.get("Last-Modified") or ""
         validator = date if not etag or etag.startswith("W/") else etag

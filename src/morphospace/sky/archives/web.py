@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from morphospace.errors import ConfigError, DataError
 from morphospace.sky._intake import one_line
 
-__all__ = ["Client", "WebError", "check_url", "user_agent"]
+__all__ = ["Client", "Response", "WebError", "check_url", "user_agent"]
 
 # Attempts at one request before it is given up.
 ATTEMPTS = 5
@@ -34,6 +34,7 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Response = HTTPResponse  # the one module that speaks HTTP names the type for the others
 
 
 class WebError(DataError):
