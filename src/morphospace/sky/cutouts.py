@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from morphospace._parts import Parts, PartWriter
+from morphospace._parts import Parts, PartWriter, one_batch
 from morphospace.errors import ConfigError, DataError, ShapeError, StoreError
 from morphospace.sky.store_rows import RowReader
 from morphospace.sky.store_schema import (
@@ -119,8 +119,10 @@ class CutoutsWriter:
         if taken:
             msg = f"column '{taken[0]}' is one that every store of cutouts has; choose another name."
             raise ConfigError(msg)
-        self._parts = PartWriter(path, FORM, _schema(self._user), resume=resume, overwrite=overwrite)
+        self._user_schema = _schema(self._user)
+        self._parts = PartWriter(path, FORM, self._user_schema, resume=resume, overwrite=overwrite)
         self._rows: list[dict[str, Any]] = []
+        self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
         done = self._parts.done(["id", "source"])
         self.done: dict[str, str] = dict(zip(done["id"].to_pylist(), done["source"].to_pylist(), strict=True))
@@ -172,9 +174,15 @@ class CutoutsWriter:
         """
         ids = batch.column("id").to_pylist()
         self._check_new(ids)
-        self._drain()
-        self._parts.write(batch)
+        if batch.schema != self._user_schema:
+            msg = f"the columns of a batch are not those of '{self._parts.path}': {self._user_schema.names}."
+            raise DataError(msg)
+        self._gather()
+        self._batches.append(batch)
         self._ids.update(ids)
+        self._bytes += batch.nbytes
+        if self._bytes >= BATCH_BYTES:
+            self._drain()
 
     def flush(self) -> None:
         """Put all rows so far on disk; no later event can lose them."""
@@ -215,10 +223,17 @@ class CutoutsWriter:
             msg = f"id '{twice}' came twice; each row of '{self._parts.path}' needs its own."
             raise DataError(msg)
 
-    def _drain(self) -> None:
+    def _gather(self) -> None:
+        """Put single rows behind the batches that came before."""
         if self._rows:
-            batch = _batch(self._rows, self._parts.schema)
-            self._rows, self._bytes = [], 0
+            self._batches.append(_batch(self._rows, self._user_schema))
+            self._rows = []
+
+    def _drain(self) -> None:
+        self._gather()
+        if self._batches:
+            batch = one_batch(pa.Table.from_batches(self._batches))
+            self._batches, self._bytes = [], 0
             self._parts.write(batch)
 
 

@@ -14,8 +14,8 @@ __all__ = ["curate_rows"]
 
 _FEW = 64  # images that are read before other processes are ready
 _MOST_PROCESSES = 16
-_TASK_ROWS = 64
-_TASK_SECONDS = 0.1
+_TASK_ROWS = 128
+_TASK_SECONDS = 0.25
 _BYTES_AT_A_TIME = 2 << 30
 _COPIES = 6  # of an image, in other types and shapes, that its measuring takes at most
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from morphospace.sky.images import SUFFIXES
@@ -33,16 +33,16 @@ def name_files(files: Sequence[Path], taken: Mapping[str, str] | None = None) ->
         Id by absolute path, in the order of `files`. It does not depend on that order.
     """
     paths = [os.path.abspath(file) for file in files]
-    base = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-    options = {path: list(_options(path, base)) for path in paths}
-    wanted = Counter(name for names in options.values() for name in dict.fromkeys(names))
     known = dict(taken or {})
     used = set(known.values())
-    named = {}
-    for path in paths:
-        free = (name for name in options[path] if wanted[name] == 1 and name not in used)
-        named[path] = known.get(path) or next(free, printable(path))
-    return named
+    short = {path: _without_suffix(printable(os.path.basename(path))) for path in paths}
+    seen = Counter(short.values())
+    named = {path: name for path, name in short.items() if path not in known and seen[name] == 1 and name not in used}
+    rest = [path for path in paths if path not in named and path not in known]
+    if rest:
+        base = os.path.commonpath([os.path.dirname(path) for path in paths])
+        named |= _longer_names(rest, base, used | {*named.values()})
+    return {path: known.get(path) or named[path] for path in paths}
 
 
 def printable(text: str) -> str:
@@ -50,12 +50,13 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _options(path: str, base: str) -> Iterator[str]:
-    name = printable(os.path.basename(path))
-    below = printable(os.path.relpath(path, base)).replace(os.sep, "/")
-    yield _without_suffix(name)
-    yield _without_suffix(below)
-    yield below
+def _longer_names(paths: Sequence[str], base: str, used: Set[str]) -> dict[str, str]:
+    """Name the files whose short names are not theirs alone, by their paths below a folder."""
+    below = {path: printable(os.path.relpath(path, base)).replace(os.sep, "/") for path in paths}
+    options = {path: dict.fromkeys((_without_suffix(text), text)) for path, text in below.items()}
+    wanted = Counter(name for names in options.values() for name in names)
+    free = {path: (n for n in names if wanted[n] == 1 and n not in used) for path, names in options.items()}
+    return {path: next(free[path], printable(path)) for path in paths}
 
 
 def _without_suffix(name: str) -> str:

@@ -11,12 +11,13 @@ import os
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = ["Pool", "can_fork"]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LENGTH = struct.Struct("!Q")  # before each message
 _READY = "ready"
 _AHEAD = 2  # tasks that a process is given at a time, so that it need not wait for the next
 _WAITING = 3  # results of a task that are taken before their turn; then its process has to wait
@@ -66,7 +68,7 @@ class Pool(Generic[T, R]):
 
     def __init__(self, work: Callable[[T], Iterator[R]], n: int) -> None:
         self._work = work
-        self._ready: set[Connection] = set()
+        self._ready: set[socket.socket] = set()
         pairs = [socket.socketpair() for _ in range(n)]
         theirs = [end.fileno() for _, end in pairs]
         self._server = subprocess.Popen(
@@ -76,10 +78,10 @@ class Pool(Generic[T, R]):
             env={**os.environ, **_ONE_THREAD},
             start_new_session=True,  # Ctrl-C is for this process, which ends them
         )
-        self._connections = [Connection(mine.detach()) for mine, _ in pairs]
+        self._connections = [mine for mine, _ in pairs]
         for _, end in pairs:
             end.close()
-        self._given: dict[Connection, deque[_Task[R]]] = {each: deque() for each in self._connections}
+        self._given: dict[socket.socket, deque[_Task[R]]] = {each: deque() for each in self._connections}
         with self._watched():
             _send(self._connections[0], work)
 
@@ -155,10 +157,10 @@ class Pool(Generic[T, R]):
         for connection in wait(open_ones, timeout=None if wait_for_it else 0):
             self._take(connection)  # type: ignore[arg-type]
 
-    def _take(self, connection: Connection) -> None:
+    def _take(self, connection: socket.socket) -> None:
         """Take one message."""
         with self._watched():
-            kind, told = pickle.loads(connection.recv_bytes())
+            kind, told = _receive(connection)
         waiting = self._given[connection]
         if kind == _READY:
             self._ready.add(connection)
@@ -181,15 +183,32 @@ class Pool(Generic[T, R]):
             raise StoreError(msg) from error
 
 
-def _send(connection: Connection, told: object) -> None:
-    connection.send_bytes(pickle.dumps(told, protocol=5))
+def _send(connection: socket.socket, told: object) -> None:
+    text = pickle.dumps(told, protocol=5)
+    connection.sendall(_LENGTH.pack(len(text)))
+    connection.sendall(text)
+
+
+def _receive(connection: socket.socket) -> Any:  # noqa: ANN401 - whatever was sent
+    return pickle.loads(_read(connection, *_LENGTH.unpack(_read(connection, _LENGTH.size))))
+
+
+def _read(connection: socket.socket, n: int) -> bytearray:
+    text = bytearray(n)
+    left = memoryview(text)
+    while left:
+        step = connection.recv_into(left)
+        if not step:
+            raise EOFError
+        left = left[step:]
+    return text
 
 
 def _serve(files: list[int]) -> None:
     """Be the processes at the other end of some sockets."""
-    connections = [Connection(file) for file in files]
+    connections = [socket.socket(fileno=file) for file in files]
     try:
-        work = pickle.loads(connections[0].recv_bytes())
+        work = _receive(connections[0])
     except Exception as error:
         _send(connections[0], ("fault", _portable(error)))
         return
@@ -204,12 +223,12 @@ def _serve(files: list[int]) -> None:
     _work_for(connections[0], work)
 
 
-def _work_for(connection: Connection, work: Callable[[Any], Iterator[Any]]) -> None:
+def _work_for(connection: socket.socket, work: Callable[[Any], Iterator[Any]]) -> None:
     """Do task after task until the other end is closed."""
     with contextlib.suppress(EOFError, ConnectionError):
         _send(connection, (_READY, None))
         while True:
-            task = pickle.loads(connection.recv_bytes())
+            task = _receive(connection)
             try:
                 for result in work(task):
                     _send(connection, ("result", result))

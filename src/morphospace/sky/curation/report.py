@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from morphospace._manifest import replacing, software_versions
 from morphospace.sky.curation.charts import histogram
@@ -136,28 +139,48 @@ def _kept(store: Cutouts, verdicts: Sequence[Verdict]) -> str:
 def _facts(store: Cutouts) -> str:
     """Say what the rows have in common, each fact once."""
     table = store.table(["dtype", "shape", "bands", "unit", "ra", "pixel_scale_arcsec", "beam"])
-    columns = {name: table[name].to_pylist() for name in table.column_names}
     n = len(table)
-    scales = [scale for scale in columns["pixel_scale_arcsec"] if scale is not None]
+    scales = table["pixel_scale_arcsec"].drop_null().to_pylist()
     facts = {
-        "Pixels": _common(f"{w} × {h}" for _, h, w in columns["shape"]),
-        "Bands": _common(_band_names(bands) for bands in columns["bands"]),
-        "Type": _common(columns["dtype"]),
-        "Unit": _common(unit or "not given" for unit in columns["unit"]),
-        "Position on the sky": f"known for {n - columns['ra'].count(None):,} of {n:,}",
+        "Pixels": _common(_counts(table["shape"], lambda shape: f"{shape[2]} × {shape[1]}")),
+        "Bands": _common(_counts(table["bands"], _band_names)),
+        "Type": _common(_counts(table["dtype"], str)),
+        "Unit": _common(_counts(table["unit"], lambda unit: unit or "not given")),
+        "Position on the sky": f"known for {n - table['ra'].null_count:,} of {n:,}",
         "Pixel scale": _range(scales, n),
-        "Beam": f"known for {n - columns['beam'].count(None):,} of {n:,}",
+        "Beam": f"known for {n - table['beam'].null_count:,} of {n:,}",
     }
     return "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
 
 
 def _band_names(bands: Sequence[str]) -> str:
+    if not bands:
+        return "not given"
     return f"{len(bands)} without a name" if bands[0].isdigit() else ", ".join(bands)
 
 
-def _common(values: Iterable[str]) -> str:
+def _counts(column: pa.ChunkedArray, say: Callable[[Any], str]) -> Counter[str]:
+    """Count the values of a column in words; each value that differs is put into words once."""
+    if pa.types.is_list(column.type):
+        keys = Counter(map(tuple, _lists(column)))
+    else:
+        keys = Counter({each["values"]: each["counts"] for each in column.value_counts().to_pylist()})
+    words: Counter[str] = Counter()
+    for key, count in keys.items():
+        words[say(key)] += count
+    return words
+
+
+def _lists(column: pa.ChunkedArray) -> Iterator[list[Any]]:
+    """Give the lists of a column, of nulls an empty one; flat values first, since pyarrow takes long for each list."""
+    lengths = column.combine_chunks().value_lengths().to_pylist()
+    values = iter(column.combine_chunks().flatten().to_pylist())
+    return ([*islice(values, length or 0)] for length in lengths)
+
+
+def _common(values: Counter[str]) -> str:
     """Name the one value, or the most frequent three and how many more there are."""
-    found = Counter(values).most_common()
+    found = values.most_common()
     if len(found) == 1:
         return found[0][0]
     shown = ", ".join(f"{value} ({n:,})" for value, n in found[:3])
@@ -175,7 +198,7 @@ def _range(values: Sequence[float], n: int) -> str:
 def _flags(store: Path, verdicts: Sequence[Verdict], entries: Sequence[Entry]) -> str:
     unreadable = sum(entry.error is not None for entry in entries)
     body = "".join(
-        _one_flag(store, definition, [v for v in verdicts if v.flags & definition.flag])
+        _one_flag(store, definition, [v for v in verdicts if int(v.flags) & int(definition.flag)])
         if definition.flag is not Flag.UNREADABLE
         else _flag_row(definition, unreadable, "see the list below" if unreadable else "", "")
         for definition in DEFINITIONS
