@@ -145,6 +145,10 @@ def test_open_work_has_an_issue_number() -> None:
 
 def test_source_names_no_host_and_opens_no_connection() -> None:
     hosts, imports = {}, []
+    excused = {
+        "src/morphospace/sky/archives/web.py",  # asks servers, and only when the user does
+        "src/morphospace/sky/curation/pool.py",  # pairs of sockets between processes of this machine
+    }
     network = {"urllib.request", "http.client", "requests", "httpx", "aiohttp", "ftplib", "socket"}
     for name, tree in trees(SOURCES):
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -153,7 +157,7 @@ def test_source_names_no_host_and_opens_no_connection() -> None:
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
-            imports += [f"{name}: {each}" for each in names if each in network]
+            imports += [f"{name}: {each}" for each in names if each in network and name not in excused]
     assert hosts == {}
     assert imports == []
 
