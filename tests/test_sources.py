@@ -85,6 +85,37 @@ def test_layouts_of_arrays(tmp_path, shape, expected):
     np.testing.assert_array_equal(image.data, planes if planes.shape[0] <= 5 else np.moveaxis(planes[..., :3], -1, 0))
 
 
+def test_many_files_of_the_multimodal_universe(tmp_path):
+    rng = np.random.default_rng(1)
+    flux = rng.normal(size=(6, 2, 8, 8)).astype(np.float32)
+    mask = rng.random((6, 8, 8)) > 0.1
+    ivar = np.full((6, 2, 8, 8), 4, np.float32)
+    for part in range(2):
+        rows = slice(3 * part, 3 * part + 3)
+        folder = tmp_path / f"healpix={part}"
+        folder.mkdir()
+        with h5py.File(folder / "001-of-001.hdf5", "w") as file:
+            file["image_array"], file["image_mask"], file["image_ivar"] = flux[rows], mask[rows], ivar[rows]
+            file["image_band"] = np.array([[b"des-g", b"des-r"]] * 3)
+            file["image_scale"] = np.full((3, 2), 0.262)
+            file["object_id"] = np.arange(6)[rows]
+            if part:
+                file["z"] = np.ones(3)
+    for what in (tmp_path, str(tmp_path / "*" / "*.hdf5"), sorted(tmp_path.rglob("*.hdf5"))):
+        source = open_source(what, Intake())
+        assert len(source) == 6
+        for i in (0, 5, 2, 3):
+            image = source.read(i)
+            np.testing.assert_array_equal(image.data, flux[i])
+            np.testing.assert_array_equal(image.mask, mask[i])
+            assert (image.variance == 0.25).all()
+            assert image.bands == ("des-g", "des-r")
+            assert image.pixel_scale_arcsec == 0.262
+            assert source.label(i).name == str(i)
+            assert source.columns(i) == {"z": None if i < 3 else 1.0}
+        assert source.label(4).source.endswith("healpix=1/001-of-001.hdf5#1")
+
+
 def test_columns_of_every_kind(tmp_path):
     n = 4
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -263,7 +294,7 @@ def test_bad_records_are_told(tmp_path):
         open_source(tmp_path / "z.parquet", Intake())
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match="holds no Parquet file"):
+    with pytest.raises(DataError, match="holds no Parquet or HDF5 file"):
         open_source(empty, Intake(image_column="x"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +21,12 @@ from morphospace.sky.images import Image
 from morphospace.sky.pictures import COLOURS
 from morphospace.sky.sources.base import Label
 from morphospace.sky.sources.positions import read_positions
-from morphospace.sky.sources.rows import DECS, IDS, RAS, SCALES, Columns, Names, find_column
+from morphospace.sky.sources.rows import DECS, IDS, IMAGES, RAS, SCALES, Columns, Names, find_column
 
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
 
-__all__ = ["ArraySource", "image_from"]
+__all__ = ["ArraySource", "image_from", "with_beside"]
 
 _AGAIN = "fetch or copy it again"
 _BLOCKS = 64 << 20  # bytes of rows that are read ahead
@@ -42,57 +42,85 @@ class _Found(NamedTuple):
     chunk: int  # rows that are stored together; 1 where they are not
 
 
+class _File(NamedTuple):
+    """A file with its array of images and what stands beside that."""
+
+    path: str
+    absolute: str
+    stamp: Stamp
+    array: _Found
+    beside: dict[str, str]
+    """Data sets of the same rows by what they hold: mask, ivar, band, scale."""
+
+
 class ArraySource:
-    """The images of an HDF5 file, as Galaxy10 comes: one array of N images, other data sets of length N columns.
+    """The images of HDF5 files, as Galaxy10 comes: one array of N images, other data sets of length N columns.
+
+    Beside ``image_array`` the data sets ``image_mask`` (True where good), ``image_ivar`` (0 where nothing was measured),
+    ``image_band`` and ``image_scale`` are read as the Multimodal Universe means them; likewise with other names.
 
     Parameters
     ----------
-    path : path
-        The file.
+    files : sequence of path
+        Files of one kind, whose rows are put one after the other.
     intake : Intake
-        `image_column` names the array, (N, H, W), (N, C, H, W) or (N, H, W, 3 or 4), by default the largest; the other
+        `image_column` names the array, (N, H, W), (N, C, H, W) or (N, H, W, 3 or 4), by default the
+        largest with a usual name, else the largest; the other
         columns are found likewise.
 
     Raises
     ------
     DataError
-        If the file is truncated or damaged, or has no such array.
+        If a file is truncated or damaged, or has no such array, or the files differ in the kinds of their columns.
     """
 
-    def __init__(self, path: str | Path, intake: Intake) -> None:
-        self._path = os.fspath(path)
-        self._stamp = Stamp.of(Path(path))
-        with guarded(self._path, "is a truncated or damaged HDF5 file", _AGAIN), h5py.File(self._path, "r") as file:
-            found = list(_datasets(file))
-            self._array = _choose(found, intake.image_column, self._path)
-            table = _read_columns(file, found, self._array)
+    def __init__(self, files: Sequence[str | Path], intake: Intake) -> None:
+        self._files: list[_File] = []
+        tables = []
+        for given in files:
+            name = os.fspath(given)
+            with guarded(name, "is a truncated or damaged HDF5 file", _AGAIN), h5py.File(name, "r") as file:
+                found = list(_datasets(file))
+                array = _choose(found, intake.image_column, name)
+                self._files.append(
+                    _File(name, os.path.abspath(name), Stamp.of(Path(name)), array, _beside(found, array))
+                )
+                tables.append(_read_columns(file, found, array))
+        source = self._files[0].path if len(files) == 1 else os.path.commonpath([one.absolute for one in self._files])
+        with guarded(source, "holds HDF5 files whose columns differ in type", "pass them one by one"):
+            table = pa.concat_tables(tables, promote_options="permissive")
+        self._starts = np.cumsum([0, *(one.array.shape[0] for one in self._files)])
         names = table.column_names
-        ident = find_column(names, intake.id_column, IDS, source=self._path, setting="id_column")
-        ra = find_column(names, intake.ra_column, RAS, source=self._path, setting="ra_column")
-        dec = find_column(names, intake.dec_column, DECS, source=self._path, setting="dec_column")
-        self._place = read_positions(table, {}, ra, dec, self._path) if ra and dec else None
-        scale = find_column(names, "", SCALES, source=self._path, setting="")
-        self._scale = _numbers(table, scale)
+        ident = find_column(names, intake.id_column, IDS, source=source, setting="id_column")
+        ra = find_column(names, intake.ra_column, RAS, source=source, setting="ra_column")
+        dec = find_column(names, intake.dec_column, DECS, source=source, setting="dec_column")
+        self._place = read_positions(table, {}, ra, dec, source) if ra and dec else None
+        self._scale = _numbers(table, find_column(names, "", SCALES, source=source, setting=""))
         used = {name for name in (ident, *((ra, dec) if self._place else ())) if name}
         self._columns = Columns(table, without=used)
         self.types: Mapping[str, pa.DataType] = self._columns.types
-        self._names = Names(len(self), Path(self._path).stem, table.column(ident) if ident else None)
-        self._file: h5py.File | None = None
-        self._blocks: Lru[int, NDArray[Any]] = Lru(_BLOCKS)
+        self._names = Names(len(self), Path(source).stem, table.column(ident) if ident else None)
+        self._open: tuple[int, h5py.File] | None = None
+        self._blocks: Lru[tuple[int, int], NDArray[Any]] = Lru(_BLOCKS)
 
     def __len__(self) -> int:
-        return self._array.shape[0]
+        return int(self._starts[-1])
 
     def label(self, i: int) -> Label:
-        """Name row `i` of the array."""
-        return Label(f"{os.path.abspath(self._path)}#{i}", f"{self._path}#{i}", self._names.name(i), self._stamp)
+        """Name row `i` by its file and its row there."""
+        number, row = self._place_of(i)
+        file = self._files[number]
+        return Label(f"{file.absolute}#{row}", f"{file.path}#{row}", self._names.name(i), file.stamp)
 
     def read(self, i: int) -> Image:
         """Read row `i`; rows that are stored together are read together."""
-        source = f"{self._path}#{i}"
+        number, row = self._place_of(i)
+        file = self._files[number]
+        source = f"{file.path}#{row}"
         with guarded(source, "cannot be read from its HDF5 file", _AGAIN):
-            pixels = self._row(i)
-        image = image_from(pixels, source, hdu=self._array.path)
+            pixels = self._row(number, row)
+            beside = {kind: np.asarray(self._file(number)[path][row]) for kind, path in file.beside.items()}
+        image = with_beside(image_from(pixels, source, hdu=file.array.path), beside)
         if self._scale is not None:
             image = replace(image, pixel_scale_arcsec=float(self._scale[i]))
         if self._place is not None:
@@ -103,12 +131,20 @@ class ArraySource:
         """Look up the values of the other data sets in row `i`."""
         return self._columns.row(i)
 
-    def _row(self, i: int) -> NDArray[Any]:
-        if self._file is None:
-            self._file = h5py.File(self._path, "r")
-        array = self._file[self._array.path]
-        row_bytes = self._array.dtype.itemsize * math.prod(self._array.shape[1:])
-        n = self._array.chunk
+    def _place_of(self, i: int) -> tuple[int, int]:
+        number = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return number, i - int(self._starts[number])
+
+    def _file(self, number: int) -> h5py.File:
+        if self._open is None or self._open[0] != number:
+            self._open = (number, h5py.File(self._files[number].path, "r"))
+        return self._open[1]
+
+    def _row(self, number: int, i: int) -> NDArray[Any]:
+        found = self._files[number].array
+        array = self._file(number)[found.path]
+        row_bytes = found.dtype.itemsize * math.prod(found.shape[1:])
+        n = found.chunk
         if n == 1 or n * row_bytes > _BLOCKS:
             row: NDArray[Any] = np.asarray(array[i])
             return row
@@ -117,11 +153,54 @@ class ArraySource:
             rows = np.asarray(array[i // n * n : (i // n + 1) * n])
             return rows, rows.nbytes
 
-        held: NDArray[Any] = self._blocks.get(i // n, block)[i % n].copy()
+        held: NDArray[Any] = self._blocks.get((number, i // n), block)[i % n].copy()
         return held
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_open": None}
+
+
+def with_beside(image: Image, beside: Mapping[str, NDArray[Any]]) -> Image:
+    """Add to an image what stands beside its pixels.
+
+    Parameters
+    ----------
+    image : Image
+        Of C bands.
+    beside : mapping
+        ``mask``, true where a pixel is good, and ``ivar``, the inverse variance, of (C, H, W) or (H, W); ``band``, C
+        names; ``scale``, arcsec. A pixel is masked where one of its bands is no good or its ``ivar`` is not positive;
+        the variance is NaN there.
+
+    Raises
+    ------
+    DataError
+        If mask or ivar do not fit the image.
+    """
+    valid = np.ones(image.data.shape[1:], dtype=np.bool_) if image.mask is None else image.mask.copy()
+    variance = image.variance
+    for kind in ("mask", "ivar"):
+        if kind not in beside:
+            continue
+        planes = beside[kind].reshape(-1, *beside[kind].shape[-2:])
+        if planes.shape[1:] != valid.shape or len(planes) not in (1, len(image.data)):
+            what = f"has a {kind} of shape {planes.shape} beside an image of shape {image.data.shape}"
+            raise refusal(image.source, what, "leave the row out")
+        good = planes > 0
+        valid &= good.all(axis=0)
+        if kind == "ivar":
+            with np.errstate(divide="ignore", over="ignore"):
+                inverse = np.where(good, 1 / planes, np.nan).astype(np.float32)
+            variance = np.broadcast_to(inverse, image.data.shape).copy()
+    names = [one.decode() if isinstance(one, bytes) else str(one) for one in np.ravel(beside.get("band", ())).tolist()]
+    scales = np.ravel(beside.get("scale", ())).astype(np.float64)
+    return replace(
+        image,
+        mask=None if valid.all() else valid,
+        variance=variance,
+        bands=tuple(names) if len(names) == len(image.data) else image.bands,
+        pixel_scale_arcsec=float(scales[0]) if len(scales) else image.pixel_scale_arcsec,
+    )
 
 
 def image_from(pixels: NDArray[Any], source: str, *, hdu: str = "") -> Image:
@@ -195,7 +274,26 @@ def _choose(found: list[_Found], asked: str, source: str) -> _Found:
     fitting = [one for one in found if _holds_images(one)]
     if not fitting:
         raise refusal(source, f"has no array of images; it has {shown}", remedy)
-    return max(fitting, key=lambda one: one.dtype.itemsize * math.prod(one.shape))
+    known = [one for one in fitting if one.path.rsplit("/", 1)[-1].lower() in IMAGES]
+    return max(known or fitting, key=lambda one: one.dtype.itemsize * math.prod(one.shape))
+
+
+def _beside(found: list[_Found], array: _Found) -> dict[str, str]:
+    """Find the data sets that belong to the array of images by their names: image_mask beside image_array or image."""
+    stem = array.path.removesuffix("_array").removesuffix("_flux")
+    n, bands = array.shape[0], array.shape[1] if len(array.shape) == 4 else 1
+    shapes: dict[str, tuple[tuple[int, ...], ...]] = {
+        "mask": (array.shape, (n, *array.shape[-2:])),
+        "ivar": (array.shape, (n, *array.shape[-2:])),
+        "band": ((n, bands),),
+        "scale": ((n, bands), (n,)),
+    }
+    by_path = {one.path: one for one in found}
+    return {
+        kind: f"{stem}_{kind}"
+        for kind, fitting in shapes.items()
+        if f"{stem}_{kind}" in by_path and by_path[f"{stem}_{kind}"].shape in fitting
+    }
 
 
 def _holds_images(found: _Found) -> bool:

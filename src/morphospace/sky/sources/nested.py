@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 
 from morphospace.sky._intake import refusal
 from morphospace.sky.images import Image
-from morphospace.sky.sources.arrays import image_from
+from morphospace.sky.sources.arrays import image_from, with_beside
 
 __all__ = ["image_of_bands", "is_bands", "is_nested", "to_array"]
 
 _FLUX = ("flux", "array")  # the second in early releases
-_ARCSEC = "scale"
 
 
 def is_bands(kind: pa.DataType) -> bool:
@@ -69,8 +67,7 @@ def to_array(value: pa.Scalar, source: str) -> NDArray[Any]:
 def image_of_bands(value: pa.Scalar, source: str) -> Image:
     """Make an image of the bands of a struct.
 
-    ``band`` names them; pixels where ``mask`` is False or ``ivar`` is 0 in any band are masked, the variance is 1 over
-    ``ivar`` (NaN where that is 0), and ``scale`` is the side of a pixel in arcsec.
+    What stands beside the ``flux`` is taken as by `with_beside`.
 
     Raises
     ------
@@ -82,38 +79,11 @@ def image_of_bands(value: pa.Scalar, source: str) -> Image:
     if name is None or not len(parts[name]):
         raise refusal(source, "has no band in its image", "leave the row out")
     image = image_from(_stacked(parts[name], source), source)
-    valid = np.ones(image.data.shape[1:], dtype=np.bool_) if image.mask is None else image.mask.copy()
-    ivar = _beside("ivar", parts, image, source)
-    mask = _beside("mask", parts, image, source)
-    variance = None
-    if mask is not None:
-        valid &= (mask != 0).all(axis=0)
-    if ivar is not None:
-        valid &= (ivar > 0).all(axis=0)
-        with np.errstate(divide="ignore"):
-            variance = np.where(ivar > 0, 1 / ivar, np.nan).astype(np.float32)
-        variance = np.broadcast_to(variance, image.data.shape).copy()
-    bands = [str(band) for band in parts.get("band", [])]
-    scales = [scale for scale in parts.get(_ARCSEC, []) if scale is not None]
-    return replace(
-        image,
-        mask=None if valid.all() else valid,
-        variance=variance,
-        bands=tuple(bands) if len(bands) == len(image.data) else image.bands,
-        pixel_scale_arcsec=float(scales[0]) if scales else np.nan,
-    )
-
-
-def _beside(key: str, parts: Mapping[str, Any], image: Image, source: str) -> NDArray[Any] | None:
-    """Read the planes beside the flux, (C, H, W) or (1, H, W); None where there are none."""
-    if not len(parts.get(key, ())):
-        return None
-    planes = _stacked(parts[key], source)
-    planes = planes.reshape(-1, *planes.shape[-2:])
-    if planes.shape[1:] != image.data.shape[1:] or len(planes) not in (1, len(image.data)):
-        what = f"has a {key} of shape {planes.shape} beside an image of shape {image.data.shape}"
-        raise refusal(source, what, "leave the row out")
-    return planes
+    beside = {key: _stacked(parts[key], source) for key in ("mask", "ivar") if len(parts.get(key, ()))}
+    if "band" in parts:
+        beside["band"] = np.array(parts["band"], dtype=np.str_)
+    beside["scale"] = np.array([scale for scale in parts.get("scale", ()) if scale is not None], dtype=np.float64)
+    return with_beside(image, beside)
 
 
 def _parts(value: pa.Scalar) -> Mapping[str, Any]:

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from morphospace._lru import Lru
-from morphospace._manifest import MANIFEST
 from morphospace.sky._intake import guarded, refusal
 from morphospace.sky.curation.journal import Stamp
 from morphospace.sky.images import Image, read_image
@@ -28,7 +27,7 @@ from morphospace.sky.sources.rows import DECS, IDS, IMAGES, RAS, Columns, Names,
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
 
-__all__ = ["RecordSource", "image_columns", "parquet_files"]
+__all__ = ["RecordSource", "image_columns"]
 
 _AGAIN = "fetch or copy it again"
 _HELD = 128 << 20  # bytes of decoded rows that a process keeps
@@ -37,6 +36,7 @@ _BATCH = 32
 
 class _File(NamedTuple):
     path: str
+    absolute: str
     stamp: Stamp
     starts: NDArray[np.int64]
     """First row of each row group, and the number of all rows."""
@@ -51,8 +51,8 @@ class RecordSource:
 
     Parameters
     ----------
-    path : path
-        A file, or a folder of them, taken in the order of their names.
+    files : sequence of path
+        Files of one kind, whose rows are put one after the other.
     intake : Intake
         Columns named by the user.
     hdu : str or int, optional
@@ -64,17 +64,17 @@ class RecordSource:
         If a file is damaged, the files differ in their columns, or none holds images.
     """
 
-    def __init__(self, path: str | Path, intake: Intake, *, hdu: str | int | None = None) -> None:
-        self._source = os.fspath(path)
-        files = parquet_files(path)
-        self._image = _choose(pq_schema(files[0]), intake.image_column, self._source)
+    def __init__(self, files: Sequence[str | Path], intake: Intake, *, hdu: str | int | None = None) -> None:
+        names = [os.fspath(file) for file in files]
+        self._source = names[0] if len(names) == 1 else os.path.commonpath([os.path.abspath(name) for name in names])
+        self._image = _choose(pq_schema(names[0]), intake.image_column, names[0])
         tables = []
         self._files: list[_File] = []
-        for file in files:
+        for file in names:
             with guarded(file, "is a damaged Parquet file", _AGAIN):
                 footer = pq.read_metadata(file)
                 sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-                self._files.append(_File(file, Stamp.of(Path(file)), np.cumsum([0, *sizes])))
+                self._files.append(_File(file, os.path.abspath(file), Stamp.of(Path(file)), np.cumsum([0, *sizes])))
                 schema = pq.read_schema(file)
                 if self._image not in schema.names:
                     raise refusal(file, f"has no column '{self._image}', as the first file has", "leave it out")
@@ -84,8 +84,8 @@ class RecordSource:
                 tables.append(pq.read_table(file, columns=plain).replace_schema_metadata(None))
         with guarded(self._source, "holds Parquet files whose columns differ in type", "pass them one by one"):
             table = pa.concat_tables(tables, promote_options="permissive")
-        self._starts = np.cumsum([0, *(file.starts[-1] for file in self._files)])
         names = table.column_names
+        self._starts = np.cumsum([0, *(file.starts[-1] for file in self._files)])
         ident = find_column(names, intake.id_column, IDS, source=self._source, setting="id_column")
         ra = find_column(names, intake.ra_column, RAS, source=self._source, setting="ra_column")
         dec = find_column(names, intake.dec_column, DECS, source=self._source, setting="dec_column")
@@ -105,7 +105,7 @@ class RecordSource:
         """Name row `i` by its file and the number of its row there."""
         number, row = self._place_of(i)
         file = self._files[number]
-        return Label(f"{os.path.abspath(file.path)}#{row}", f"{file.path}#{row}", self._names.name(i), file.stamp)
+        return Label(f"{file.absolute}#{row}", f"{file.path}#{row}", self._names.name(i), file.stamp)
 
     def read(self, i: int) -> Image:
         """Decode the image of row `i`; rows in the order of the file cost one decoding each."""
@@ -168,27 +168,8 @@ class RecordSource:
         return found, found.nbytes
 
 
-def parquet_files(path: str | Path) -> list[str]:
-    """List the Parquet files that a path names: itself, or all below it that are not hidden, sorted.
-
-    Raises
-    ------
-    DataError
-        If there is none, or it is a store of cutouts.
-    """
-    source = os.fspath(path)
-    if not os.path.isdir(source):
-        return [source]
-    if os.path.exists(os.path.join(source, MANIFEST)):
-        raise refusal(source, "is a store of morphospace", "open it with Cutouts.open or Embeddings.open")
-    files = sorted(str(file) for file in Path(source).rglob("*.parquet") if not _is_hidden(file, Path(source)))
-    if not files:
-        raise refusal(source, "holds no Parquet file", "pass the folder with the .parquet files")
-    return files
-
-
 def pq_schema(file: str) -> pa.Schema:
-    """Read the columns of a Parquet file."""
+    """Read the names and types of the columns of a Parquet file."""
     with guarded(file, "is a truncated or damaged Parquet file", _AGAIN):
         return pq.read_schema(file)
 
@@ -221,8 +202,3 @@ def _decoded(packed: bytes | None, source: str, hdu: str | int | None) -> Image:
     if not packed:
         raise refusal(source, "has no image in its row", "leave the row out")
     return read_packed(packed, source, hdu=hdu)
-
-
-def _is_hidden(file: Path, below: Path) -> bool:
-    parts: Sequence[str] = file.relative_to(below).parts
-    return any(part.startswith((".", "_")) for part in parts)

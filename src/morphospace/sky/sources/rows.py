@@ -37,7 +37,21 @@ DECS = (
     *("dec", "de_icrs", "dec_icrs", "dej2000", "decj2000", "_dej2000", "dec_j2000", "delta_j2000", "dec_deg", "decdeg"),
     *("dedeg", "dec2000", "target_dec", "declination", "decmean", "meandec", "obj_dec"),
 )
-IMAGES = ("image", "images", "img", "cutout", "cutouts", "stamp", "stamps", "rgb_image", "photo", "picture", "data")
+IMAGES = (
+    "image",
+    "images",
+    "image_array",
+    "flux",
+    "img",
+    "cutout",
+    "cutouts",
+    "stamp",
+    "stamps",
+    "rgb_image",
+    "photo",
+    "picture",
+    "data",
+)
 SCALES = ("pxscale", "pixel_scale", "pixscale", "pixel_scale_arcsec", "pixelscale")
 
 _OURS = {name.lower() for name in COLUMNS.names}
