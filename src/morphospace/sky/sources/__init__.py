@@ -171,7 +171,12 @@ def _is_table(path: str | Path, head: bytes, intake: Intake) -> bool:
 def _is_fits_table(path: str) -> bool:
     """Say whether a FITS file holds a table and no image."""
     try:
-        with guarded(path, "cannot be opened as FITS", "fetch it again"), fits.open(path) as hdus:
+        # opened here, since astropy leaves a file open that it cannot read
+        with (
+            open(path, "rb") as stream,
+            guarded(path, "cannot be opened as FITS", "fetch it again"),
+            fits.open(stream) as hdus,
+        ):
             images = [unit for unit in hdus if unit.is_image and len(getattr(unit, "shape", ())) > 1]
             return not images and any(isinstance(unit, fits.BinTableHDU | fits.TableHDU) for unit in hdus)
     except DataError:

@@ -68,7 +68,8 @@ def read_table(path: str | Path, *, texts: Sequence[str] = ()) -> TableData:
             table = pq.read_table(source)
             return TableData(table, {})
         if head.startswith(b"SIMPLE"):
-            return _from_astropy(Table.read(source, format="fits"))
+            with open(source, "rb") as stream:  # astropy leaves a file open that it cannot read
+                return _from_astropy(Table.read(stream, format="fits"))
         if b"<VOTABLE" in head[:4096].upper():
             return _from_astropy(Table.read(source, format="votable"))
         if head.startswith(b"# %ECSV"):
@@ -155,7 +156,7 @@ class PathSource:
 
     def _file(self, i: int) -> str | None:
         text = (self._paths[i].as_py() or "").strip()
-        return os.path.join(self._folder, os.path.expanduser(text)) if text else None
+        return os.path.join(self._folder, os.path.expanduser(text)) if text and text.isprintable() else None
 
 
 def _first_bytes(source: str) -> bytes:

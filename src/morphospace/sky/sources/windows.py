@@ -83,7 +83,11 @@ def open_mosaic(path: str | Path, hdu: str | int | None = None) -> Mosaic:
     stamp = Stamp.of(Path(path))
     if stamp.size < 0:
         raise refusal(source, "does not exist", "check the name and the folder")
-    with guarded(source, "cannot be read as a FITS mosaic", "leave it out or write it anew"), fits.open(source) as hdus:
+    with (
+        open(source, "rb") as stream,  # astropy leaves a file open that it cannot read
+        guarded(source, "cannot be read as a FITS mosaic", "leave it out or write it anew"),
+        fits.open(stream) as hdus,
+    ):
         number = _find(hdus, hdu, source)
         header = hdus[number].header
         axes = read_axes(dict(header))
