@@ -16,6 +16,7 @@ __all__ = ["Blanked", "blank_companions"]
 
 _OTHERS = Detection(threshold_sigma=3.0, peak_sigma=5.0, min_pixels=5, smoothing=2.0, contrast=0.005, box=0)
 _PEAK = 5.0  # sigma
+_MIDDLE = 512  # pixels, side of the part of a large image where the main object is looked for
 _OWN = 0.6  # of a pixel's light, what the opposite pixel must lack for it to be no arm of the object
 _PART = 0.7  # of a piece's excess, what lies in such pixels
 _GROWTH = 0.7  # wings below the threshold, in radii of the footprint
@@ -49,10 +50,11 @@ def blank_companions(
     """Replace the neighbours of the object in the middle of an image.
 
     The main object is the peak about which most light is symmetric, nearer to the middle rather than further. What
-    stands out by 5 sigma from the image less the same turned by 180 degrees about that peak is segmented and deblended; a
-    piece is a companion where more than 0.6 of the light of most of its pixels has no counterpart, so that arms, bars and
-    rings stay. It is grown by 0.7 of its radius for its wings. Each of its pixels becomes the pixel opposite, which is
-    sky beside the object and the object's own light within it; where that is a companion's too, invalid or outside,
+    stands out by 5 sigma from the image less the same turned by 180 degrees about that peak is segmented and deblended; of
+    a piece the pixels count of whose light more than 0.6 has no counterpart, and a piece is a companion if they hold 0.7
+    of what stands out: so arms, bars and rings stay. They are grown by 0.7 of their radius for the wings. Each pixel becomes
+    the pixel opposite, which is sky beside the object and the object's own light within it; where that is replaced too,
+    invalid or outside,
     it becomes background: a pixel drawn from those without source.
 
     Parameters
@@ -116,6 +118,8 @@ def _centre(plane: NDArray[np.float64]) -> _Centre | None:
     Light is symmetric about a centre by the sum over pixels of the root of pixel times opposite pixel, by the Schwarz
     inequality at most the sum of the light; a convolution of the root with itself holds it for all centres.
     """
+    corner = [max((n - _MIDDLE) // 2, 0) for n in plane.shape]
+    plane = plane[tuple(slice(first, first + _MIDDLE) for first in corner)]
     smooth = ndimage.gaussian_filter(plane, 1.0)
     top = (smooth == ndimage.maximum_filter(smooth, 5)) & (smooth > _PEAK)
     if not top.any():
@@ -129,7 +133,8 @@ def _centre(plane: NDArray[np.float64]) -> _Centre | None:
     candidates[::2, ::2] = top
     candidates = ndimage.binary_dilation(candidates, np.ones((3, 3)))  # half a pixel to each side
     best = np.argmax(np.where(candidates, light * near, -1))
-    return _Centre(*(int(i) for i in np.unravel_index(best, candidates.shape)))
+    place = np.unravel_index(best, candidates.shape)
+    return _Centre(*(int(i) + 2 * first for i, first in zip(place, corner, strict=True)))
 
 
 def _opposite(plane: NDArray[Any], centre: _Centre, *, fill: float) -> NDArray[Any]:
@@ -143,8 +148,7 @@ def _opposite(plane: NDArray[Any], centre: _Centre, *, fill: float) -> NDArray[A
 
 def _companions(plane: NDArray[np.float64], usable: NDArray[np.bool_], centre: _Centre) -> NDArray[np.bool_]:
     """Find the pixels of what has no counterpart on the other side."""
-    there = _opposite(usable, centre, fill=0)
-    excess = plane - np.where(there, _opposite(plane, centre, fill=0), 0)
+    excess = plane - _opposite(plane, centre, fill=0)  # 0 is the level, which invalid pixels have
     found = np.zeros(plane.shape, dtype=np.bool_)
     for source in find_sources(excess[None], usable, _OTHERS):
         y0, y1, x0, x1 = source.bbox
@@ -153,10 +157,13 @@ def _companions(plane: NDArray[np.float64], usable: NDArray[np.bool_], centre: _
         light = excess[y0:y1, x0:x1]
         if np.count_nonzero(core) < _OTHERS.min_pixels or light[core].sum() < _PART * light[source.segment].sum():
             continue
-        radius = np.sqrt(np.count_nonzero(core) / np.pi)
-        canvas = np.zeros(plane.shape, dtype=np.bool_)
-        canvas[y0:y1, x0:x1] = core
-        found |= ndimage.distance_transform_edt(~canvas) <= 1 + _GROWTH * radius
+        reach = 1 + _GROWTH * np.sqrt(np.count_nonzero(core) / np.pi)
+        pad = int(reach) + 1
+        grown = ndimage.distance_transform_edt(~np.pad(core, pad)) <= reach
+        rows, columns = slice(max(y0 - pad, 0), y1 + pad), slice(max(x0 - pad, 0), x1 + pad)
+        there = found[rows, columns]
+        first = rows.start - y0 + pad, columns.start - x0 + pad
+        there |= grown[first[0] : first[0] + there.shape[0], first[1] : first[1] + there.shape[1]]
     return found & usable
 
 
