@@ -22,7 +22,7 @@ from morphospace.sky.images import Image, find_files
 from morphospace.sky.sources.base import Label
 from morphospace.sky.sources.footprints import first_pixel, place
 from morphospace.sky.sources.positions import read_positions
-from morphospace.sky.sources.rows import DECS, IDS, RAS, Columns, Names, find_column
+from morphospace.sky.sources.rows import DECS, IDS, RAS, Columns, Names, find_column, list_names
 from morphospace.sky.sources.tables import TableData, read_table
 from morphospace.sky.sources.windows import Mosaic, Pixels, open_mosaic
 
@@ -197,8 +197,7 @@ def _position_columns(names: Sequence[str], intake: Intake, source: str) -> tupl
     dec = find_column(names, intake.dec_column, DECS, source=source, setting="dec_column")
     if ra is None or dec is None:
         lacking = " and ".join(name for name, found in (("ra", ra), ("dec", dec)) if found is None)
-        there = ", ".join(f"'{name}'" for name in list(names)[:20])
-        what = f"has no column of positions ({lacking}); it has {there}"
+        what = f"has no column of positions ({lacking}); it has {list_names(names)}"
         raise refusal(source, what, "name them with ra_column and dec_column (ICRS)")
     return ra, dec
 

@@ -97,7 +97,7 @@ def _from_texts(texts: list[str], unit: str | None, source: str, name: str, *, i
     degrees = _converted(degrees, None if unit and (":" in unit or '"' in unit) else unit, source, name)
     degrees[rest] = [_sexagesimal(texts[row], is_ra=is_ra) for row in rest]
     if rest and np.isnan(degrees).all():
-        what = f"has '{texts[rest[0]].strip()}' in its column '{name}', which is no angle"
+        what = f"has '{one_line(texts[rest[0]])}' in its column '{name}', which is no angle"
         raise refusal(source, what, "write degrees, or 12:30:05.1 and -5:23:28")
     return degrees
 

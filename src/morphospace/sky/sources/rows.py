@@ -16,7 +16,7 @@ from morphospace.sky._intake import refusal
 from morphospace.sky.curation.names import printable
 from morphospace.sky.store_schema import COLUMNS
 
-__all__ = ["DECS", "IDS", "IMAGES", "PATHS", "RAS", "SCALES", "Columns", "Names", "find_column"]
+__all__ = ["DECS", "IDS", "IMAGES", "PATHS", "RAS", "SCALES", "Columns", "Names", "find_column", "list_names"]
 
 _logger = logging.getLogger(__name__)
 
@@ -91,9 +91,14 @@ def find_column(names: Iterable[str], asked: str, usual: Sequence[str], *, sourc
         return asked
     if asked.lower() in by_lower:
         return by_lower[asked.lower()]
-    there = ", ".join(f"'{name}'" for name in known[:20]) + (", ..." if len(known) > 20 else "")
     hint = nearest(asked, known) if len(known) > 20 else ""
-    raise refusal(source, f"has no column '{asked}'{hint}; it has {there or 'no columns'}", f"name one with {setting}")
+    raise refusal(source, f"has no column '{asked}'{hint}; it has {list_names(known)}", f"name one with {setting}")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Write up to 20 names of columns in quotation marks, for messages."""
+    shown = ", ".join(f"'{' '.join(name.split())}'" for name in names[:20])
+    return f"{shown}, ..." if len(names) > 20 else shown or "no columns"
 
 
 class Columns:

@@ -22,7 +22,7 @@ from morphospace.sky.images import Image, read_image
 from morphospace.sky.sources.base import Label
 from morphospace.sky.sources.files import ReadsFile
 from morphospace.sky.sources.positions import read_positions
-from morphospace.sky.sources.rows import DECS, IDS, PATHS, RAS, Columns, Names, find_column
+from morphospace.sky.sources.rows import DECS, IDS, PATHS, RAS, Columns, Names, find_column, list_names
 
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
@@ -115,8 +115,9 @@ class PathSource:
         names = columns.column_names
         at = find_column(names, intake.path_column, PATHS, source=self._source, setting="path_column")
         if at is None:
-            there = ", ".join(f"'{name}'" for name in names[:20])
-            raise refusal(self._source, f"has no column of paths; it has {there}", "name one with path_column")
+            raise refusal(
+                self._source, f"has no column of paths; it has {list_names(names)}", "name one with path_column"
+            )
         ident = find_column(names, intake.id_column, IDS, source=self._source, setting="id_column")
         self._columns = Columns(columns, without={at, *([ident] if ident else [])})
         self.types: Mapping[str, pa.DataType] = self._columns.types
@@ -188,7 +189,7 @@ def _from_text(source: str, head: bytes, texts: set[str]) -> TableData:
             separator = ","  # one column
         else:
             return _from_astropy(Table.read(source, format="ascii"))
-    names = [name.strip() for name in next(csv.reader(io.StringIO(lines[skip]), delimiter=separator))]
+    names = [" ".join(name.split()) for name in next(csv.reader(io.StringIO(lines[skip]), delimiter=separator))]
     as_text = {name: pa.string() for name in names if name.lower() in texts}
     table = pyarrow.csv.read_csv(
         source,
