@@ -213,6 +213,17 @@ def test_variance_weighs_a_noisy_half_of_the_field():
     assert [(round(s.y), round(s.x)) for s in without] != [(75, 40)]  # the control
 
 
+def test_a_cloud_that_fills_most_of_the_map_is_found_whole():
+    y, x = np.indices((160, 160))
+    cloud = 400 * np.clip((x + y - 70) / 250, 0, None) ** 1.5
+    image = (np.random.default_rng(0).normal(5, 1, cloud.shape) + cloud)[None].astype(np.float32)
+    whole = Detection(box=0, deblend=False, threshold_sigma=2)
+    (found,) = find_sources(image, None, whole)
+    assert found.segment.sum() > 0.8 * np.count_nonzero(cloud > 2)
+    # in noise alone the same setting finds nothing
+    assert find_sources(np.random.default_rng(1).normal(0, 1, (1, 300, 300)), None, whole) == []
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
 def test_nothing_is_found_where_the_variance_says_nothing(bad):
     variance = np.ones((1, 150, 170), dtype=np.float32)

@@ -22,6 +22,8 @@ from morphospace.sky.noise import estimate_noise
 __all__ = ["Detection", "Source", "find_sources"]
 
 _FWHM = 2.3548  # of a Gaussian, in units of its sigma
+_MODE_PART = 5  # of the pixels one in so many makes the mode
+_FULL = 0.7  # of the clipped sigma, below which the spread under the mode says that emission fills the map
 _BEAM_AREA = 1.1331  # of a Gaussian, pi / (4 log 2), in units of its full width squared
 _RADIUS_BEAMS, _COUNT_BEAMS = 1.5, 0.5  # of DBSCAN: in full widths, in areas of the beam
 
@@ -162,6 +164,9 @@ def find_sources(
     A band whose noise is 0 (a clipped map, a masked cloud) is left out where other bands have noise; where none has,
     everything above the level that hangs together is a source and ``peak_sigma`` says nothing.
 
+    With ``box=0`` emission may fill most of the field, which the clipped noise then counts as noise: where what lies below the
+    mode spreads less than 0.7 of it, mode and that spread are level and sigma.
+
     ``"dbscan"`` first divides by a noise that varies smoothly over the map (`morphospace.sky.dbscan.noise_surface`), as in maps
     that are corrected for the primary beam. Its radius is 1.5 beams, its count half the beam's area: the pixels in
     which a source of 5 sigma stands above 3.
@@ -178,6 +183,8 @@ def find_sources(
     plane = _flatten(plane, valid, detection.box)
     plane = _smooth(plane, valid, detection.smoothing / _FWHM)
     level, sigma = (float(v[0]) for v in estimate_noise(plane[None], mask))
+    if detection.method == "segmentation" and not detection.box:
+        level, sigma = _core(plane[valid], level, sigma)
     plane = (plane - level) / sigma if sigma > 0 else plane - level
     plane[~valid] = 0
     threshold = detection.threshold_sigma if sigma > 0 else 1e-6 * float(np.abs(plane).max())
@@ -249,6 +256,20 @@ def _interpolate(mesh: NDArray[np.float64], shape: tuple[int, ...], box: int) ->
     """Draw a value per box, and per box of one more row around them, as a smooth surface."""
     centres = [(np.arange(n) - 0.5) * box - 0.5 for n in mesh.shape]
     return np.asarray(RectBivariateSpline(*centres, mesh)(*(np.arange(n) for n in shape)))
+
+
+def _core(values: NDArray[np.float32], level: float, sigma: float) -> tuple[float, float]:
+    """Level and noise where emission may fill most of the map: the mode, and the spread of what lies below it."""
+    ordered = np.sort(values[np.isfinite(values)])
+    width = max(len(ordered) // _MODE_PART, 1)
+    spans = ordered[width:] - ordered[:-width]
+    if not len(spans):
+        return level, sigma
+    first = int(np.argmin(spans))  # the narrowest interval with a fifth of the pixels
+    mode = float(np.median(ordered[first : first + width + 1]))
+    below = mode - ordered[ordered < mode]
+    spread = 1.4826 * float(np.median(below)) if len(below) else 0.0
+    return (mode, spread) if 0 < spread < _FULL * sigma else (level, sigma)
 
 
 def _smooth(plane: NDArray[np.float32], valid: NDArray[np.bool_], width: float) -> NDArray[np.float32]:

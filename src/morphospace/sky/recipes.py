@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from morphospace.config import nearest
 from morphospace.errors import ConfigError
 from morphospace.sky.detect import Detection
+from morphospace.sky.intake import Intake
 
 __all__ = ["RECIPES", "Recipe", "find_recipe", "recipe_calls", "with_recipe"]
 
@@ -46,9 +47,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "clouds": Recipe(
         summary="Clouds in maps of dust and gas: what hangs together above a low threshold, each structure in a cut-out of its "
-        "own size; views in logarithmic stretch.",
+        "own size; of cubes the integrated intensity; views in logarithmic stretch.",
         arguments={
-            "detect": Detection(threshold_sigma=2.0, min_pixels=200, smoothing=5.0, contrast=0.01, box=0, padding=1.2)
+            "detect": Detection(threshold_sigma=2.0, min_pixels=200, smoothing=5.0, contrast=0.01, box=0, padding=1.2),
+            "intake": Intake(cube="moment0"),
         },
         views={"preset": "clouds"},
     ),
@@ -95,17 +97,17 @@ def recipe_calls(name: str, *, source: str = "maps/", out: str = "maps.cutouts")
     import morphospace as ms
     <BLANKLINE>
     detect = ms.Detection(threshold_sigma=2.0, min_pixels=200, smoothing=5.0, contrast=0.01, box=0, padding=1.2)
-    cuts = ms.curate('maps/', out='maps.cutouts', detect=detect)
+    intake = ms.Intake(cube='moment0')
+    cuts = ms.curate('maps/', out='maps.cutouts', detect=detect, intake=intake)
     views = ms.views(preset='clouds')
     """
     recipe = find_recipe(name)
-    given = {key: value for key, value in recipe.arguments.items() if key != "detect"}
     lines = ["import morphospace as ms", ""]
-    detect = recipe.arguments.get("detect")
-    listed = [repr(source), f"out={out!r}", *_listed(given)]
-    if detect is not None:
-        lines.append(f"detect = ms.Detection({', '.join(_listed(_changed(detect)))})")
-        listed.append("detect=detect")
+    listed = [repr(source), f"out={out!r}"]
+    for key, value in recipe.arguments.items():
+        if is_dataclass(value):
+            lines.append(f"{key} = ms.{type(value).__name__}({', '.join(_listed(_table(value)))})")
+        listed.append(f"{key}={key if is_dataclass(value) else repr(value)}")
     lines.append(f"cuts = ms.curate({', '.join(listed)})")
     lines.append(f"views = ms.views({', '.join(_listed(recipe.views))})")
     return "\n".join(lines)
@@ -137,19 +139,18 @@ def with_recipe(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     >>> with_recipe("alma-discs", {"size": 64, "detect": {"peak_sigma": 7.0}})["detect"]["peak_sigma"]
     7.0
     """
-    filled: dict[str, Any] = {}
-    for key, value in find_recipe(name).arguments.items():
-        filled[key] = _changed(value) if isinstance(value, Detection) else value
+    filled = {key: _table(value) for key, value in find_recipe(name).arguments.items()}
     for key, value in table.items():
         both = isinstance(value, Mapping) and isinstance(filled.get(key), dict)
         filled[key] = {**filled[key], **value} if both else value
     return filled
 
 
-def _changed(detect: Detection) -> dict[str, Any]:
-    """Take the fields of a detection that are not as they come."""
-    pairs = {field.name: (getattr(detect, field.name), field.default) for field in fields(detect)}
-    return {name: value for name, (value, default) in pairs.items() if default is MISSING or value != default}
+def _table(value: Any) -> Any:  # noqa: ANN401
+    """Write a group of arguments as a table of those that are not as they come; other values stay."""
+    if not is_dataclass(value):
+        return value
+    return {field.name: own for field in fields(value) if (own := getattr(value, field.name)) != field.default}
 
 
 def _listed(arguments: Mapping[str, Any]) -> list[str]:
