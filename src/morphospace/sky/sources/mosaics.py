@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from morphospace.errors import ConfigError, DataError
 from morphospace.sky._intake import refusal
 from morphospace.sky.curation.journal import Stamp
+from morphospace.sky.curation.names import printable
 from morphospace.sky.headers import format_card
 from morphospace.sky.images import Image, find_files
 from morphospace.sky.sources.base import Label
@@ -85,6 +85,7 @@ class MosaicSource:
         ra, dec = _position_columns(names, intake, self._source)
         ident = find_column(names, intake.id_column, IDS, source=self._source, setting="id_column")
         self._ra, self._dec = read_positions(columns, units, ra, dec, self._source)
+        self._marks = (self._ra.view(np.int64) * 31 ^ self._dec.view(np.int64)) & 0x7FFFFFFF
         self._mosaics = _open_all(intake.mosaics, hdu)
         self._places = place(self._mosaics, self._ra, self._dec, size)
         if len(columns) and (self._places.mosaic < 0).all():
@@ -93,6 +94,7 @@ class MosaicSource:
         self._columns = Columns(columns, without={ra, dec, *([ident] if ident else [])})
         self.types: Mapping[str, pa.DataType] = {"mosaic": pa.string(), **self._columns.types}
         self._names = Names(len(columns), Path(self._source).stem, columns.column(ident) if ident else None)
+        self._titles = [printable(Path(mosaic.path).name) for mosaic in self._mosaics]
         self._cards = [_Cards(mosaic.image.wcs or "") for mosaic in self._mosaics]
         self._pixels = Pixels()
         self._absolute = os.path.abspath(self._source)
@@ -105,8 +107,7 @@ class MosaicSource:
         row = int(self._order[i])
         number = self._places.mosaic[row]
         stamp = self._mosaics[number].stamp if number >= 0 else Stamp(-1, -1)
-        place = zlib.crc32(np.array([self._ra[row], self._dec[row]]).tobytes())
-        stamp = Stamp(stamp.size, stamp.mtime_ns ^ place)
+        stamp = Stamp(stamp.size, stamp.mtime_ns ^ int(self._marks[row]))
         return Label(f"{self._absolute}#{row}", f"{self._source}#{row}", self._names.name(row), stamp)
 
     def read(self, i: int) -> Image:
@@ -128,13 +129,14 @@ class MosaicSource:
             wcs=self._cards[number].moved(x0, y0),
             ra=float(self._ra[row]),
             dec=float(self._dec[row]),
+            object=None,  # the mosaic's names its field
         )
 
     def columns(self, i: int) -> dict[str, Any]:
         """Look up the name of the mosaic and the other columns of row `i`."""
         row = int(self._order[i])
         number = self._places.mosaic[row]
-        name = Path(self._mosaics[number].path).name if number >= 0 else None
+        name = self._titles[number] if number >= 0 else None
         return {"mosaic": name, **self._columns.row(row)}
 
     def _cut(self, row: int, mosaic: Mosaic, x0: int, y0: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -110,6 +110,7 @@ class PathSource:
     ) -> None:
         self._source = os.fspath(path)
         self._folder = os.path.dirname(self._source)
+        self._base = os.getcwd()  # of this process, whatever later ones think
         texts = (intake.path_column, intake.id_column, *PATHS, *IDS)
         columns, units = table or read_table(path, texts=texts)
         names = columns.column_names
@@ -137,7 +138,7 @@ class PathSource:
         name = self._names.name(i)
         if file is None:
             return Label(f"{os.path.abspath(self._source)}#{i}", f"{self._source}#{i}", name, Stamp(-1, -1))
-        key = os.path.abspath(file)
+        key = os.path.normpath(os.path.join(self._base, file))
         return Label(f"{key}#{i}" if self._repeats[i] else key, file, name, Stamp.of(Path(file)))
 
     def read(self, i: int) -> Image:
