@@ -31,7 +31,7 @@ _SCHEMA = pa.schema(
         pa.field("thumb", pa.binary(), nullable=False),
     ]
 )
-_GROUP_BYTES = 128 << 10  # about 40 pictures: reading one costs reading these
+_GROUP_BYTES = 256 << 10  # about 60 pictures: reading one costs reading these
 _BATCH_ROWS = 512
 _BLANK = (46, 52, 64)  # slate: not a colour that pixels have
 _SOFTENING = 3.0  # sigma below which the stretch is linear

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Stamp:
     def of(cls, path: Path) -> Self:
         """Look at a file."""
         try:
-            stat = path.stat()
+            stat = os.stat(path)
         except OSError:
             return cls(-1, -1)
         return cls(stat.st_size, stat.st_mtime_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -11,7 +12,8 @@ from morphospace.sky.images import SUFFIXES
 
 __all__ = ["name_files", "printable"]
 
-_LONGEST_FIRST = sorted(SUFFIXES, key=len, reverse=True)  # so that .fits.gz goes as a whole
+_LONGEST_FIRST = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=len, reverse=True))
+_SUFFIX = re.compile(rf"(?<=.)(?:{_LONGEST_FIRST})\Z", re.IGNORECASE | re.DOTALL)  # .fits.gz goes as a whole
 
 
 def name_files(files: Sequence[Path], taken: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -47,7 +49,7 @@ def name_files(files: Sequence[Path], taken: Mapping[str, str] | None = None) ->
 
 def printable(text: str) -> str:
     r"""Write out the bytes of a file name that are no UTF-8, as ``\udcff``: Parquet and HTML take no others."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _longer_names(paths: Sequence[str], base: str, used: Set[str]) -> dict[str, str]:
@@ -60,7 +62,5 @@ def _longer_names(paths: Sequence[str], base: str, used: Set[str]) -> dict[str, 
 
 
 def _without_suffix(name: str) -> str:
-    for suffix in _LONGEST_FIRST:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
+    found = _SUFFIX.search(name)
+    return name[: found.start()] if found else name
