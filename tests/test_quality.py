@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morphospace.sky import quality
 from morphospace.sky.flags import Flag
 from morphospace.sky.noise import Noise, estimate_noise
 from morphospace.sky.quality import assess
@@ -249,3 +250,15 @@ def test_flags_do_not_depend_on_what_is_under_the_mask(seed):
     other[:, ~mask] = rng.choice([np.nan, np.inf, 1e9], size=np.count_nonzero(~mask))
     first, second = judge(image, mask), judge(other, mask)
     assert first == second
+
+
+@settings(deadline=None, max_examples=150)
+@given(seed=st.integers(0, 10**6), h=st.integers(3, 9), w=st.integers(3, 9), n=st.integers(1, 2), rise=st.floats(2, 30))
+def test_looking_at_the_border_first_changes_no_verdict(seed, h, w, n, rise):
+    rng = np.random.default_rng(seed)
+    data = rng.normal(0, 1, (n, h, w)).astype(np.float32) + np.float32(rise) * (rng.random((n, h, w)) < 0.3)
+    noise = Noise(np.zeros(n, np.float32), np.ones(n, np.float32))
+    short = quality._touches_border(data, None, noise, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality, "_may_touch", lambda data, noise: True)
+        assert quality._touches_border(data, None, noise, None) == short

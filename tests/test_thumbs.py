@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from morphospace.sky.curate import curate
 from morphospace.sky.cutouts import Cutout
@@ -13,6 +15,7 @@ from morphospace.sky.thumbs import (
     THUMB_PIXELS,
     THUMBS,
     ThumbsWriter,
+    _white,
     decode_thumb,
     load_thumbs,
     make_thumb,
@@ -42,9 +45,16 @@ def test_fits_rows_run_upwards_and_those_of_pictures_downwards():
 
 @pytest.mark.parametrize(
     ("shape", "wanted"),
-    [((40, 40), (40, 40)), ((150, 150), (96, 96)), ((300, 100), (96, 32)), ((1, 500), (1, 96)), ((1, 1), (1, 1))],
+    [
+        ((40, 40), (40, 40)),
+        ((128, 100), (128, 100)),
+        ((150, 150), (96, 96)),
+        ((300, 100), (96, 32)),
+        ((1, 500), (1, 96)),
+        ((1, 1), (1, 1)),
+    ],
 )
-def test_thumbs_are_at_most_96_pixels_a_side_and_keep_their_form(shape, wanted):
+def test_thumbs_of_large_images_have_at_most_96_pixels_a_side_and_keep_their_form(shape, wanted):
     image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     assert draw(image).shape == (*wanted, 3)
 
@@ -139,3 +149,15 @@ def test_thumbs_lie_in_small_row_groups_and_are_not_written_twice(tmp_path):
     assert before == 120
     found = read_thumbs(tmp_path, [("c7", "s7"), ("c150", "s150"), ("c7", "other")])
     assert found == {("c7", "s7"): make_thumb(made[7]), ("c150", "s150"): make_thumb(made[150])}
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.sampled_from([(1, 7), (30, 41), (128, 128)]),
+    n=st.integers(1, 3),
+    rise=st.floats(0, 60),
+)
+def test_white_is_the_percentile_of_all_pixels_and_at_least_6_sigma(seed, shape, n, rise):
+    planes = list(np.random.default_rng(seed).exponential(1 + rise, (n, *shape)).astype(np.float32))
+    ordered = np.sort(np.concatenate([plane.ravel() for plane in planes]))
+    assert _white(planes) == max(ordered[round((ordered.size - 1) * 0.997)], 6)

@@ -10,9 +10,10 @@ from astropy.coordinates import FK4, FK5, ICRS, FK4NoETerms, Galactic, SkyCoord
 from astropy.time import Time
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morphospace.sky import wcs as wcs_module
 from morphospace.sky.headers import format_card
 from morphospace.sky.wcs import NOWHERE, locate
 
@@ -232,3 +233,75 @@ def test_a_centre_off_the_sky_is_nan_without_a_warning():
 def test_distortion_tables_in_other_hdus_are_not_asked_for():
     header = BASE | {"CPDIS1": "LOOKUP", "CPDIS2": "LOOKUP", "DP1": "EXTVER: 1.0", "D2IMDIS1": "LOOKUP"}
     assert locate(header, SIZE, "x.fits") == locate(BASE, SIZE, "x.fits")
+
+
+# -- the short way for plain projections ----------------------------------------------------------------------------
+
+degrees = st.floats(0, 360, exclude_max=True)
+matrices = st.one_of(
+    st.tuples(st.floats(1e-6, 0.02), st.floats(1e-6, 0.02)).map(lambda s: {"CDELT1": -s[0], "CDELT2": s[1]}),
+    st.tuples(st.floats(1e-6, 0.02), degrees).map(
+        lambda s: {
+            "CDELT1": -s[0],
+            "CDELT2": s[0],
+            **{"PC1_1": np.cos(s[1]), "PC1_2": -np.sin(s[1]), "PC2_1": np.sin(s[1]), "PC2_2": np.cos(s[1])},
+        }
+    ),
+    st.tuples(st.floats(1e-6, 0.02), degrees).map(
+        lambda s: {
+            **{"CD1_1": -s[0] * np.cos(s[1]), "CD1_2": s[0] * np.sin(s[1])},
+            **{"CD2_1": s[0] * np.sin(s[1]), "CD2_2": s[0] * np.cos(s[1])},
+        }
+    ),
+)
+systems = st.sampled_from([{}, {"RADESYS": "ICRS"}, {"RADESYS": "FK5"}, {"EQUINOX": 2000.0}, {"EQUINOX": 2015}]) | (
+    st.sampled_from([{"RADESYS": "FK5", "EQUINOX": 1975.0}, {"RADESYS": "ICRS", "EQUINOX": 2000.0}, {"LATPOLE": 30.0}])
+)
+
+
+@settings(deadline=None)
+@given(
+    code=st.sampled_from(["TAN", "SIN"]),
+    crval=st.tuples(degrees, st.floats(-89.9, 89.9)),
+    crpix=st.tuples(st.floats(-1000, 1000), st.floats(-1000, 1000)),
+    matrix=matrices,
+    system=systems,
+)
+def test_the_short_way_gives_what_astropy_gives(code, crval, crpix, matrix, system):
+    header = {
+        **{"CTYPE1": f"RA---{code}", "CTYPE2": f"DEC--{code}", "CUNIT1": "deg", "CRVAL1": crval[0], "CRVAL2": crval[1]},
+        **{"CRPIX1": crpix[0], "CRPIX2": crpix[1], **{key: float(value) for key, value in matrix.items()}, **system},
+    }
+    found = wcs_module._wcs_values(header)
+    short = wcs_module._plain_place(found, "", SIZE)
+    long = wcs_module._place("".join(format_card(key, value) for key, value in found.items()), SIZE)
+    if short is None:  # beyond the horizon of SIN
+        assert np.isnan(long.ra)
+        return
+    vectors = [SkyCoord(place.ra, place.dec, unit="deg").cartesian.xyz.value for place in (short, long)]
+    assert np.degrees(np.linalg.norm(vectors[0] - vectors[1])) < 1e-9
+    assert short.pixel_scale_arcsec == pytest.approx(long.pixel_scale_arcsec, rel=1e-10)
+    lon, lat, scale = judge(header)
+    assert short.pixel_scale_arcsec == pytest.approx(scale, rel=1e-10)
+    if system.get("RADESYS") == "ICRS":
+        assert_at(short, SkyCoord(lon, lat, unit="deg"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(CASES[name] for name in ("CAR", "NCP", "rotated", "old PC", "arcsec", "declination first", "poles")),
+        *(CASES[name] for name in ("TPV", "SIP", "SIP and leftovers of SCAMP")),
+        BASE | {"EQUINOX": 1950.0},
+        BASE | {"RADESYS": "FK4"},
+        BASE | {"CRVAL2": 90.0},
+        BASE | {"CD1_1": 1e-4, "CD2_2": 1e-4},
+        BASE | {"CDELT1": 0.0},
+        BASE | {"LONPOLE": 170.0},
+        projected("SIN") | {"PV2_1": 0.1},
+        projected("SIN") | {"CDELT1": -20.0, "CDELT2": 20.0},
+        without("CDELT1"),
+    ],
+)
+def test_the_short_way_is_not_for_anything_else(header):
+    assert wcs_module._plain_place(wcs_module._wcs_values(header), "", SIZE) is None
