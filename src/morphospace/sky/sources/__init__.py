@@ -13,9 +13,15 @@ from morphospace._manifest import MANIFEST
 from morphospace.errors import ConfigError, DataError
 from morphospace.sky._intake import guarded, refusal
 from morphospace.sky.images import find_files
+from morphospace.sky.sources.arrays import ArraySource
+from morphospace.sky.sources.band_files import BandSource
 from morphospace.sky.sources.base import Label, Source
 from morphospace.sky.sources.files import FileSource, ReadsFile
+from morphospace.sky.sources.mosaics import MosaicSource
 from morphospace.sky.sources.reading import file_reader
+from morphospace.sky.sources.records import RecordSource, image_columns, read_columns
+from morphospace.sky.sources.rows import DECS, IDS, PATHS, RAS, find_column
+from morphospace.sky.sources.tables import PathSource, read_table
 
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
@@ -84,8 +90,6 @@ def open_source(
     files = reader.without_planes(files)
     if not intake.bands:
         return FileSource(files, hdu, reader)
-    from morphospace.sky.sources.band_files import BandSource
-
     return BandSource(files, intake.bands, hdu, reader)
 
 
@@ -93,12 +97,8 @@ def _open_many(files: Sequence[Path], intake: Intake, hdu: str | int | None) -> 
     """Open files that hold many images each; None where the first is none of these."""
     head = _head(files[0])
     if head.startswith(_ARRAYS):
-        from morphospace.sky.sources.arrays import ArraySource
-
         return ArraySource(files, intake)
     if head.startswith(_PARQUET):
-        from morphospace.sky.sources.records import RecordSource
-
         return RecordSource(files, intake, hdu=hdu)
     return None
 
@@ -107,10 +107,6 @@ def _open_table(
     path: str | Path, intake: Intake, *, size: int | None, hdu: str | int | None, reader: ReadsFile
 ) -> Source | None:
     """Open a table of positions or paths; None where the file is no table."""
-    from morphospace.sky.sources.mosaics import MosaicSource
-    from morphospace.sky.sources.rows import DECS, IDS, PATHS, RAS, find_column
-    from morphospace.sky.sources.tables import PathSource, read_table
-
     if not _is_table(path, _head(path), intake):
         return None
     if intake.mosaics:
@@ -152,9 +148,7 @@ def _files_below(folder: str | Path, intake: Intake) -> list[Path]:
 
 
 def _holds_images(path: str | Path, intake: Intake) -> bool:
-    from morphospace.sky.sources.records import image_columns, pq_schema
-
-    return bool(intake.image_column or image_columns(pq_schema(os.fspath(path))))
+    return bool(intake.image_column or image_columns(read_columns(os.fspath(path))))
 
 
 def _is_table(path: str | Path, head: bytes, intake: Intake) -> bool:

@@ -27,7 +27,7 @@ from morphospace.sky.sources.rows import DECS, IDS, IMAGES, RAS, Columns, Names,
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
 
-__all__ = ["RecordSource", "image_columns"]
+__all__ = ["RecordSource", "image_columns", "read_columns"]
 
 _AGAIN = "fetch or copy it again"
 _HELD = 128 << 20  # bytes of decoded rows that a process keeps
@@ -67,7 +67,7 @@ class RecordSource:
     def __init__(self, files: Sequence[str | Path], intake: Intake, *, hdu: str | int | None = None) -> None:
         names = [os.fspath(file) for file in files]
         self._source = names[0] if len(names) == 1 else os.path.commonpath([os.path.abspath(name) for name in names])
-        self._image = _choose(pq_schema(names[0]), intake.image_column, names[0])
+        self._image = _choose(read_columns(names[0]), intake.image_column, names[0])
         tables = []
         self._files: list[_File] = []
         for file in names:
@@ -168,7 +168,7 @@ class RecordSource:
         return found, found.nbytes
 
 
-def pq_schema(file: str) -> pa.Schema:
+def read_columns(file: str) -> pa.Schema:
     """Read the names and types of the columns of a Parquet file."""
     with guarded(file, "is a truncated or damaged Parquet file", _AGAIN):
         return pq.read_schema(file)
