@@ -151,7 +151,7 @@ def test_few_images_need_no_other_process(tmp_path, monkeypatch):
 
 
 def test_the_processes_import_neither_torch_nor_what_only_detection_needs(tmp_path):
-    work = Work(FileSource(write_good(tmp_path, 1)), parse_keep("all"), None, None, None, {})
+    work = Work(FileSource(write_good(tmp_path, 1)), parse_keep("all"), None, None, None, None, {})
     code = (
         "import pickle, sys; pickle.load(sys.stdin.buffer); "
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'photutils', 'pandas', 'duckdb')])"
@@ -187,7 +187,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
 def test_rows_are_all_done_whatever_the_tasks_are(tmp_path):
     source = FileSource(write_good(tmp_path, 5))
     rows = [(row, source.label(row)) for row in range(5)]
-    work = Work(source, parse_keep("all"), None, None, None, {})
+    work = Work(source, parse_keep("all"), None, None, None, None, {})
     pieces = list(curate_rows(work, iter(rows), 5, 0))
     assert [entry.path for piece in pieces for entry in piece.entries] == [label.key for _, label in rows]
     assert sum(len(piece.batch) for piece in pieces if piece.batch is not None) == 5

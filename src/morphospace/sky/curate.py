@@ -17,6 +17,7 @@ from tqdm import tqdm
 from morphospace._manifest import MANIFEST, replacing
 from morphospace._parts import Parts
 from morphospace.errors import ConfigError, DataError, StoreError
+from morphospace.sky.companions import blank_companions
 from morphospace.sky.curation.desk import Desk
 from morphospace.sky.curation.hands import curate_rows
 from morphospace.sky.curation.journal import JOURNAL, Entry, Journal, read_journal
@@ -31,10 +32,9 @@ from morphospace.sky.curation.work import Work
 from morphospace.sky.cutouts import Cutouts, CutoutsWriter
 from morphospace.sky.detect import Detection, find_sources
 from morphospace.sky.flags import Flag
-from morphospace.sky.images import find_files
 from morphospace.sky.intake import Intake
+from morphospace.sky.sources import open_source
 from morphospace.sky.sources.base import Label, Source
-from morphospace.sky.sources.files import FileSource
 from morphospace.sky.store_schema import COLUMNS, FORM
 from morphospace.sky.thumbs import ThumbsWriter
 
@@ -124,7 +124,7 @@ def curate(
     keywords = (columns,) if isinstance(columns, str) else tuple(columns)
     job = _Job(Path(out), size, detect, keywords, keep, hdu, intake or Intake())
     job.check(resume=resume, overwrite=overwrite)
-    rows = FileSource(find_files(source), hdu)
+    rows = open_source(source, job.intake, size=size, hdu=hdu)
     try:
         past = job.past(rows) if resume else {}
         entries, verdicts = job.take_in(rows, past, resume=resume, overwrite=overwrite)
@@ -225,14 +225,9 @@ class _Job:
     ) -> tuple[list[Entry], list[Verdict]]:
         """Read the files that are new and write their rows; then compare all rows, old and new."""
         clear_leftovers(self.out)
-        work = Work(
-            source,
-            self.kept,
-            self.size,
-            self.detect,
-            find_sources if self.detect else None,
-            self._keywords(source, past),
-        )
+        find = find_sources if self.detect else None
+        blank = blank_companions if self.intake.companions == "blank" else None
+        work = Work(source, self.kept, self.size, self.detect, find, blank, self._keywords(source, past))
         new = [row for row in range(len(source)) if source.label(row).key not in past] if past else range(len(source))
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(

@@ -15,7 +15,7 @@ from morphospace.sky.curation.journal import Entry, Row, line_of
 from morphospace.sky.curation.keep import Keep
 from morphospace.sky.curation.keywords import column_values
 from morphospace.sky.curation.names import printable
-from morphospace.sky.curation.objects import Finder, Found, objects_in
+from morphospace.sky.curation.objects import Blanker, Finder, Found, objects_in
 from morphospace.sky.curation.reader import Reader
 from morphospace.sky.cutouts import BATCH_BYTES, BATCH_ROWS, encode_batch
 from morphospace.sky.images import Image
@@ -58,7 +58,7 @@ class Work:
         The rows.
     keep : Keep
         What is left out.
-    size, detect, find
+    size, detect, find, blank
         As for `objects_in`.
     keywords : mapping
         Types of the columns that come from headers.
@@ -69,6 +69,7 @@ class Work:
     size: int | None
     detect: Detection | None
     find: Finder | None
+    blank: Blanker | None
     keywords: Mapping[str, pa.DataType]
 
     @property
@@ -125,7 +126,9 @@ class Work:
         values, misfits = column_values(self.keywords, image.header)
         if self.source.types:
             values = {**self.source.columns(row), **values}
-        found = objects_in(image, label.name, size=self.size, detect=self.detect, find=self.find, columns=values)
+        found = objects_in(
+            image, label.name, size=self.size, detect=self.detect, find=self.find, blank=self.blank, columns=values
+        )
         return found, misfits
 
     def _line(self, found: Found) -> Row:
