@@ -532,7 +532,7 @@ def test_arguments_out_of_range_are_refused_before_anything_is_read(tmp_path, op
         ({"group_radius_arcsec": -1.0}, "'group_radius_arcsec' must be 0 or more; got -1"),
         ({"group_radius_arcsec": float("nan")}, "'group_radius_arcsec' must be 0 or more; got nan"),
         ({"processes": -1}, "'processes' must be 0 or more; got -1"),
-        ({"cube_sigma": 0.0}, "'cube_sigma' must be positive"),
+        ({"cube_sigma": -1.0}, "'cube_sigma' must be 0 or more"),
         ({"cube_components": 0}, "'cube_components' must be 1 or more"),
         ({"companions": "drop"}, "'companions' must be 'keep' or 'blank'; got 'drop'"),
     ],

@@ -68,7 +68,7 @@ def curate(
     resume: bool = False,
     overwrite: bool = False,
 ) -> Cutouts:
-    """Turn image files into a store of cutouts, and say what was left out and why.
+    """Turn images into a store of cutouts, and say what was left out and why.
 
     Every file is read, measured and flagged; what is kept goes into the store with its native pixels. A page,
     ``_report/report.html`` in the store, shows what came in, what was kept and every flag with examples;
@@ -78,7 +78,8 @@ def curate(
     Parameters
     ----------
     source : path or sequence of paths
-        A folder, a glob pattern, a text list of files, or files.
+        A folder, a glob pattern, a text list of files, or files; an HDF5 or Parquet file with images; a table with a
+        column of paths or, to be cut out of `intake.mosaics`, with positions.
     out : path
         Folder to make, by custom ``NAME.cutouts``.
     size : int, optional

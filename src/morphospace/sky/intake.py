@@ -17,16 +17,18 @@ class Intake:
     Parameters
     ----------
     cube : str
-        What becomes of a cube: ``"channels"``, ``"moment0"``, ``"moment1"``, ``"moment2"``, ``"peak"``,
-        ``"components"`` or ``"whole"``; empty refuses cubes.
-    cube_sigma : float, > 0
-        Moments count the voxels above this many sigma.
+        What becomes of a cube: ``"channels"``, ``"moment0"``, ``"moment1"``, ``"moment2"``, ``"moments"`` (these
+        three), ``"peak"`` or ``"pca"``; empty refuses cubes.
+    cube_sigma : float, >= 0
+        Moments count the voxels above this many sigma; 0 counts all.
     cube_components : int, >= 1
         Number of principal channels.
     bands : tuple of str
-        Names of the bands of one object, as they stand in file names or HDUs; empty takes each file as one image.
+        Names of the bands of one object, as they stand in file names, or one pattern, ``"hdu:SCI_{band}"``, and the
+        names; empty takes each file as one image.
     mask : str
-        HDU, or pattern of the file beside the image, that marks bad pixels.
+        Plane that marks bad pixels: an HDU, a pattern of its file such as ``"{stem}_mask.fits"``, or a replacement in
+        the name of the image, ``"_sci:_mask"``.
     variance : str
         Likewise of the variance of each pixel.
     weight : str
@@ -74,7 +76,7 @@ class Intake:
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", tuple(self.bands))  # a config gives a list
         ranges = {
-            "cube_sigma": (self.cube_sigma > 0, "positive"),
+            "cube_sigma": (self.cube_sigma >= 0, "0 or more"),
             "cube_components": (self.cube_components >= 1, "1 or more"),
             "companions": (self.companions in ("keep", "blank"), "'keep' or 'blank'"),
             "group_radius_arcsec": (self.group_radius_arcsec >= 0, "0 or more"),
