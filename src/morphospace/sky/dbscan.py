@@ -17,7 +17,7 @@ _CLIP, _PEAK = 3.0, 5.0  # sigma: what hangs together above the one and reaches 
 _ROUNDS = 5
 _SHARE = 0.15  # of a box, the least that counts
 _MIN_BOXES = 8  # twice the terms of the polynomial
-_FALSE_PEAKS = 0.005  # expected in a map of noise
+_FALSE_PEAKS = 0.001  # expected in a map of noise
 _MAD_TO_SIGMA = 1.482602218505602
 _FWHM = 2.3548  # of a Gaussian, in units of its sigma
 _MAX_BEAM_PX = 20.0  # what the noise's correlation may say; more of it is emission
@@ -133,7 +133,7 @@ def beam_of_noise(plane: NDArray[Any], free: NDArray[np.bool_]) -> float:
 
 
 def rare_peak(n_beams: float) -> float:
-    """Find the height that a peak of noise reaches in one of two hundred maps.
+    """Find the height that a peak of noise reaches in one of a thousand maps.
 
     Smooth Gaussian noise over A squared full widths of its beam has
     ``A * 4 log(2) * (2 pi)**-1.5 * u * exp(-u**2 / 2)`` peaks above u sigma.
@@ -146,7 +146,7 @@ def rare_peak(n_beams: float) -> float:
     Returns
     -------
     float
-        Sigma, at least 1: 4.4 for a hundred beams, 5.4 for ten thousand, 6.2 for a million.
+        Sigma, at least 1: 4.8 for a hundred beams, 5.7 for ten thousand, 6.5 for a million.
 
     Notes
     -----
