@@ -21,6 +21,7 @@ class Flag(IntFlag):
     DUPLICATE = 32
     SAME_OBJECT = 64
     UNREADABLE = 128
+    MISSING_BAND = 256
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ DEFINITIONS: tuple[FlagDefinition, ...] = (
     ),
     FlagDefinition(
         Flag.UNREADABLE, "the file gave no image", "It is missing, empty, truncated, damaged or holds no image."
+    ),
+    FlagDefinition(
+        Flag.MISSING_BAND, "a band is not there", "No file or HDU holds it; its pixels, level and sigma are 0, 0 and 1."
     ),
 )
 
