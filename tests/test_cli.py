@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import morphospace
 from morphospace.cli import VERBS, main
@@ -512,3 +513,19 @@ def test_every_option_has_words(verb: str) -> None:
     assert len({option for param in command.params for option in param.opts}) == sum(
         len(p.opts) for p in command.params
     )
+
+
+def test_a_recipe_prints_what_it_stands_for_and_what_is_given_beside_it_wins(say, tmp_path):
+    y, x = np.mgrid[:200, :200]
+    image = np.random.default_rng(0).normal(size=(200, 200)) + 40 * np.exp(-((x - 60) ** 2 + (y - 120) ** 2) / 32)
+    header = fits.Header({"BMAJ": 6 / 3600, "BMIN": 6 / 3600, "BPA": 0.0, "CDELT1": -1 / 3600, "CDELT2": 1 / 3600})
+    fits.writeto(tmp_path / "map.fits", image.astype(np.float32), header)
+    call = ("curate", tmp_path / "map.fits", "--size", "48", "--out")
+    said = say(*call, tmp_path / "d.cutouts", "--recipe", "alma-discs")
+    assert said.status == 0
+    assert "ms.Detection(method='dbscan'" in said.err
+    cuts = Cutouts.open(tmp_path / "d.cutouts")
+    assert [c.image.shape for c in cuts.read(range(len(cuts)))] == [(1, 48, 48)]
+    wrong = say(*call, tmp_path / "e.cutouts", "--recipe", "alma-disc")
+    assert wrong.status != 0
+    assert "did you mean 'alma-discs'?" in wrong.err

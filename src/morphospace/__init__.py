@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
     from morphospace.sky.detect import Detection
     from morphospace.sky.flags import Flag
+    from morphospace.sky.intake import Intake
     from morphospace.sky.simulate import simulate, write_fits, write_sky
     from morphospace.sky.stretch import Stretch
     from morphospace.space.cluster import cluster
@@ -49,6 +50,7 @@ _PUBLIC = {
     "Flag": "morphospace.sky.flags",
     "Health": "morphospace.learn.health",
     "Hits": "morphospace.space.search",
+    "Intake": "morphospace.sky.intake",
     "Loop": "morphospace.learn.train",
     "Loss": "morphospace.learn.methods",
     "Method": "morphospace.learn.methods",
@@ -94,6 +96,7 @@ __all__ = [
     "Flag",
     "Health",
     "Hits",
+    "Intake",
     "Loop",
     "Loss",
     "Method",

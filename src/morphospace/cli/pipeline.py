@@ -8,7 +8,10 @@ from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from morphospace.config import arguments_from, call_from, nearest
 from morphospace.errors import ConfigError
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from morphospace.sky.cutouts import Cutouts
     from morphospace.space.embeddings import Embeddings
 
-__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "merged"]
+__all__ = ["TABLES", "Pipeline", "check", "config_of_run", "fill_from_recipe", "merged"]
 
 #: Tables of a config file, in the order of work.
 TABLES = ("curate", "encoder", "method", "views", "train", "embed", "export")
@@ -53,6 +56,33 @@ def check(config: Mapping[str, Any], source: str) -> None:
     pipeline = Pipeline(config, source)
     for name in config:
         pipeline.check(name)
+
+
+def fill_from_recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a recipe, the key ``recipe`` of [curate], in the place of its name; print the calls that it stands for.
+
+    What the config says itself goes before the recipe. Its views become [views] where that is not there and something
+    is trained.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such recipe.
+    """
+    tables = dict(config)
+    curate = tables.get("curate")
+    if not isinstance(curate, Mapping) or "recipe" not in curate:
+        return tables
+    from morphospace.sky.recipes import find_recipe, recipe_calls, with_recipe
+
+    name = str(curate["recipe"])
+    own = {key: value for key, value in curate.items() if key != "recipe"}
+    tables["curate"] = with_recipe(name, own)
+    if "train" in tables:
+        tables.setdefault("views", dict(find_recipe(name).views))
+    places = {key: str(own[key]) for key in ("source", "out") if key in own}
+    click.echo(f"recipe {name} stands for\n{indent(recipe_calls(name, **places), '    ')}", err=True)
+    return tables
 
 
 class Pipeline:

@@ -8,7 +8,7 @@ import click
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
-from morphospace.cli.pipeline import Pipeline
+from morphospace.cli.pipeline import Pipeline, fill_from_recipe
 
 if TYPE_CHECKING:
     from morphospace.sky.cutouts import Cutouts
@@ -24,15 +24,19 @@ _CURATE = "morphospace.sky.curate:curate"
         "morphospace curate fits/ --out disks.cutouts --size 100 --columns EXPTIME --columns INSTRUME",
         "morphospace curate field.fits --out field.cutouts --detect --size 64",
         "morphospace curate 'data/*.fits.gz' --out all.cutouts --keep all --resume",
+        "morphospace curate maps/ --recipe alma-discs --out discs.cutouts",
+        "morphospace curate sources.vot --intake-mosaics tiles/ --size 64 --out sources.cutouts",
     ],
 )
 @click.argument("source", nargs=-1, required=True)
+@click.option("--recipe", metavar="NAME", help="A published curation, alma-discs or clouds; options beside it win.")
 @options_from(_CURATE, "curate", skip=("source",))
-def curate_command(config: dict[str, Any], source: tuple[str, ...]) -> None:
+def curate_command(config: dict[str, Any], source: tuple[str, ...], recipe: str | None) -> None:
     """Turn image files into cutouts."""
     table = {"source": source[0] if len(source) == 1 else list(source), **config["curate"]}
     state().interrupted = f"what was complete is safe in '{table['out']}'; go on with the same command and --resume"
-    result, text = describe_cutouts(Pipeline({"curate": table}, SOURCE).curate())
+    asked = {"curate": table if recipe is None else {**table, "recipe": recipe}}
+    result, text = describe_cutouts(Pipeline(fill_from_recipe(asked), SOURCE).curate())
     emit(result, text, as_json=state().json)
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from morphospace.cli.astromorph import from_astromorph, is_astromorph
 from morphospace.cli.learn import describe_run
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
-from morphospace.cli.pipeline import Pipeline, check
+from morphospace.cli.pipeline import Pipeline, check, fill_from_recipe
 from morphospace.cli.sky import describe_cutouts
 from morphospace.cli.space import describe_embeddings
 from morphospace.config import apply_overrides, call_from, load_toml
@@ -39,7 +40,7 @@ def run(config: str | Path, *, overrides: Sequence[str] = (), resume: bool = Fal
     Parameters
     ----------
     config : path
-        A TOML file.
+        A TOML file; that of an astromorph pipeline is taken as it is.
     overrides : sequence of str
         Single keys to replace, ``train.epochs=10``.
     resume : bool
@@ -60,7 +61,9 @@ def run(config: str | Path, *, overrides: Sequence[str] = (), resume: bool = Fal
     if resume and overwrite:
         msg = "resume goes on with what is there and overwrite replaces it; give one of them."
         raise ConfigError(msg)
-    tables = apply_overrides(load_toml(config), overrides)
+    read = load_toml(config)
+    own = from_astromorph(read, Path(config).name) if is_astromorph(read) else read
+    tables = fill_from_recipe(apply_overrides(own, overrides))
     check(tables, str(config))
     for name in ("curate", "train", "embed") if resume else ():
         tables.get(name, {})["resume"] = True

@@ -27,7 +27,7 @@ from morphospace.sky.wcs import locate
 
 _logger = logging.getLogger(__name__)
 
-__all__ = ["SUFFIXES", "Image", "find_files", "read_image"]
+__all__ = ["SUFFIXES", "Image", "find_files", "read_image", "read_stream"]
 
 _FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fz")
 SUFFIXES = (
@@ -56,7 +56,7 @@ _OTHERS = (
     (b"\x1f\x9d", "is packed with compress (.Z)", "unpack it first"),
     (b"GIF8", "is a GIF picture", "convert it to PNG"),
     (b"%PDF", "is a PDF document", "export its picture as PNG"),
-    (b"\x89HDF", "is an HDF5 file", "save its image as FITS or NPY"),
+    (b"\x89HDF", "is an HDF5 file", "pass it, or a folder of such files, alone"),
 )
 _C_NM_PER_S = 299_792_458e9
 
@@ -134,15 +134,17 @@ def read_image(path: str | Path, *, hdu: str | int | None = None, cube: CubeRead
     source = os.fspath(path)
     try:
         with closing(_open(source)) as stream:
-            return _read(stream, source, hdu, cube)
+            return read_stream(stream, source, hdu=hdu, cube=cube)
     except OSError as error:
         raise refusal(source, f"cannot be read ({error.strerror or error})", "check the disk and try again") from error
     except MemoryError:
         raise refusal(source, "does not fit into memory", "cut it into smaller images") from None
 
 
-def _read(stream: BinaryIO, source: str, hdu: str | int | None, cube: CubeReading | None) -> Image:
-    """Read what the first bytes announce."""
+def read_stream(
+    stream: BinaryIO, source: str, *, hdu: str | int | None = None, cube: CubeReading | None = None
+) -> Image:
+    """Read what the first bytes of an open file announce; see `read_image`."""
     kind = _kind(stream.read(32), source)
     stream.seek(0)
     if kind == "fits":
@@ -316,7 +318,8 @@ def find_files(source: str | Path | Sequence[str | Path]) -> list[Path]:
     source : str, Path or sequence of them
         A folder (all files below it with a suffix of `SUFFIXES`, hidden ones left out, sorted), a glob pattern
         (sorted; ``**`` for any depth), a text list (.txt, .lst, .list: one path a line, relative to the list's own
-        folder, blank lines and lines beginning with # skipped), one file, or a sequence of any of these.
+        folder, else to the current one, blank lines and lines beginning with # skipped), one file, or a sequence of
+        any of these.
 
     Returns
     -------
@@ -378,4 +381,7 @@ def _read_list(name: str) -> Iterator[str]:
         text = os.fsdecode(stream.read().removeprefix(b"\xef\xbb\xbf"))
     for line in (line.strip() for line in text.splitlines()):
         if line and not line.startswith("#"):
-            yield os.path.join(os.path.dirname(name), os.path.expanduser(line))
+            file = os.path.expanduser(line)
+            beside = os.path.join(os.path.dirname(name), file)
+            # lists are also written from where the program is called
+            yield file if not os.path.exists(beside) and os.path.exists(file) else beside

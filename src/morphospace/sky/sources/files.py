@@ -11,11 +11,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from morphospace.sky import images
 from morphospace.sky._intake import guarded
 from morphospace.sky.curation.journal import Stamp
 from morphospace.sky.curation.names import name_files
-from morphospace.sky.images import Image, read_image
+from morphospace.sky.images import Image, read_image, read_stream
 from morphospace.sky.sources.base import Label
 
 __all__ = ["FileSource", "ReadsFile", "read_packed"]
@@ -81,4 +80,4 @@ class FileSource:
 def read_packed(packed: bytes, source: str, *, hdu: str | int | None = None) -> Image:
     """Read an image from the bytes of its file, as `read_image` does."""
     with guarded(source, "cannot be decoded", "leave it out"):
-        return images._read(io.BytesIO(packed), source, hdu, None)
+        return read_stream(io.BytesIO(packed), source, hdu=hdu)
