@@ -24,8 +24,10 @@ class Keep:
         """Say why a row is left out; None where it is kept."""
         if self.drops_empty and n_valid == 0:
             return "MISSING_PIXELS: no pixel is valid"
-        found = [d for d in DEFINITIONS if d.flag & flags & self.dropped]
-        return "; ".join(f"{d.flag.name}: {d.description}" for d in found) or None
+        found = flags & self.dropped
+        if not found:
+            return None
+        return "; ".join(f"{d.flag.name}: {d.description}" for d in DEFINITIONS if d.flag & found)
 
 
 def parse_keep(keep: str) -> Keep:

@@ -7,6 +7,7 @@ they outlive a parent that was killed. These run nothing but what they are given
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -212,6 +213,7 @@ def _serve(files: list[int]) -> None:
     except Exception as error:
         _send(connections[0], ("fault", _portable(error)))
         return
+    gc.freeze()  # what is imported stays: no process need look at it again, nor copy it
     for other in connections[1:]:
         if not os.fork():
             for each in connections:
