@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -204,3 +205,40 @@ def test_large_and_slow_images_go_few_at_a_time(seconds, image_bytes, n, process
     task = next(pace.tasks(iter([(i, None) for i in range(1000)])))
     assert 1 <= len(task) <= hands._TASK_ROWS
     assert len(task) == 1 or len(task) * seconds / max(n, 1) <= 2 * hands._TASK_SECONDS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_in_the_middle_no_process_stays_and_resume_goes_on(tmp_path, how):
+    write_good(tmp_path / "in", 400)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("processes=2)", "processes=2), resume=True"))
+    out = tmp_path / "x.cutouts"
+    process = subprocess.Popen([sys.executable, script, tmp_path / "in", out], stderr=subprocess.DEVNULL)
+    below = set()
+    deadline = time.monotonic() + 60
+    while process.poll() is None and (len(below) < 2 or not (out / "_journal.jsonl").exists()):
+        assert time.monotonic() < deadline
+        below |= offspring(process.pid)
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    while any(is_alive(pid) for pid in below):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(curate(tmp_path / "in", out=out, resume=True, intake=Intake(processes=1))) == 400
+
+
+def offspring(pid):
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += map(int, children.read_text().split())
+    return set(found[1:])
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
