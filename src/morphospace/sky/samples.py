@@ -15,7 +15,8 @@ class Sample(TypedDict):
 
     ``image`` is (C, H, W) or (C, Z, H, W), any real dtype; arrays may be numpy or torch. ``mask`` is (H, W), True where
     valid. ``level`` and ``sigma`` are (C,), background and noise in the units of the image; they are measured when
-    absent. ``group`` names what must stay on one side of a split.
+    absent. ``label`` is a class: a whole number reaches ``Batch.label``, words serve probes only. ``group`` names what must
+    stay on one side of a split.
     """
 
     image: NDArray[Any]
@@ -26,7 +27,7 @@ class Sample(TypedDict):
     pixel_scale_arcsec: NotRequired[float]
     beam: NotRequired[tuple[float, float, float]]
     spectrum: NotRequired[NDArray[np.float32]]
-    label: NotRequired[int]
+    label: NotRequired[int | str]
     group: NotRequired[str]
 
 

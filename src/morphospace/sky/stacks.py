@@ -35,7 +35,7 @@ class Stack(NamedTuple):
     pixel_scale_arcsec: NDArray[np.float64]  # (B,), NaN when unknown
     beam_arcsec: NDArray[np.float64]  # (B,), geometric mean of the axes, NaN when unknown
     ids: list[str]
-    label: NDArray[np.int64] | None = None  # (B,), of samples that bring one
+    label: NDArray[np.int64] | None = None  # (B,), of samples that bring a whole number
 
 
 def stacks(data: Cutouts | Samples, rows: Sequence[int] | None = None) -> Iterator[Stack]:
@@ -134,7 +134,7 @@ def sample_stack(sample: Sample, row: int) -> Stack:
     Raises
     ------
     DataError
-        If there is no image or no id, the pixels are no real numbers, or the label is no whole number.
+        If there is no image or no id, or the pixels are no real numbers.
     ShapeError
         If the image is not (C, H, W) or (C, Z, H, W), or the mask, level or sigma do not fit it.
     """
@@ -166,18 +166,15 @@ def sample_stack(sample: Sample, row: int) -> Stack:
         pixel_scale_arcsec=np.array([sample.get("pixel_scale_arcsec", np.nan)], dtype=np.float64),
         beam_arcsec=np.array([_beam_size(sample.get("beam"))]),
         ids=[name],
-        label=_label(sample, name),
+        label=_label(sample),
     )
 
 
-def _label(sample: Sample, name: str) -> NDArray[np.int64] | None:
+def _label(sample: Sample) -> NDArray[np.int64] | None:
     given = sample.get("label")
-    if given is None:
-        return None
-    if not isinstance(given, int | np.integer) or isinstance(given, bool):
-        msg = f"label of sample '{name}' must be a whole number, the class; got {given!r}."
-        raise DataError(msg)
-    return np.array([given], dtype=np.int64)
+    # classes may also be words, which a probe can read but no tensor can hold
+    is_number = isinstance(given, int | np.integer) and not isinstance(given, bool)
+    return np.array([given], dtype=np.int64) if is_number else None
 
 
 def mean_planes(cubes: NDArray[Any]) -> NDArray[Any]:
