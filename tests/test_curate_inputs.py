@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from morphospace.sky.curate import curate
 from morphospace.sky.cutouts import Cutouts
@@ -111,3 +113,18 @@ def test_settings_of_the_intake_are_remembered(tmp_path):
             resume=True,
         )
     assert len(Cutouts.open(tmp_path / "x.cutouts")) == 3
+
+
+def test_positions_are_cut_out_of_a_mosaic_and_know_their_place_in_it(tmp_path):
+    field = np.random.default_rng(0).normal(size=(120, 90)).astype(np.float32)
+    field[75:84, 25:34] += 50
+    fits.writeto(tmp_path / "tile.fits", field, wcs_header(10, 20, 90))
+    place = WCS(fits.getheader(tmp_path / "tile.fits")).pixel_to_world(29.0, 79.0)
+    (tmp_path / "table.csv").write_text(f"id,ra,dec,z\na,{place.ra.deg},{place.dec.deg},0.5\nfar,200,-50,0.1\n")
+    intake = Intake(mosaics=str(tmp_path / "tile.fits"))
+    cuts = curate(tmp_path / "table.csv", out=tmp_path / "x.cutouts", size=21, intake=intake)
+    (cutout,) = cuts.read([0])
+    assert (cutout.id, cutout.x, cutout.y, cutout.columns["z"]) == ("a", 29.0, 79.0, 0.5)
+    np.testing.assert_array_equal(cutout.image[0], field[69:90, 19:40])
+    lost = pq.read_table(tmp_path / "x.cutouts/_report/left_out.parquet").to_pylist()
+    assert [row["id"] for row in lost] == ["far"]

@@ -101,6 +101,8 @@ class Image:
     """(C, H, W), in the square of the unit, NaN where it is unknown; see `morphospace.sky.planes.with_planes`."""
     missing: tuple[str, ...] = ()
     """Those of the bands that no file gave: their pixels are all 0; see `morphospace.sky.bands.stack_bands`."""
+    origin: tuple[int, int] = (0, 0)
+    """Column and row of the first pixel in the mosaic that the image was cut out of."""
 
 
 def read_image(path: str | Path, *, hdu: str | int | None = None, cube: CubeReading | None = None) -> Image:

@@ -106,12 +106,13 @@ def _whole(image: Image, name: str, size: int | None, blank: Blanker | None, kno
     noise = _known_noise(image, estimate_noise(image.data, image.mask), image.variance, image.mask)
     height, width = image.data.shape[1:]
     cut = _Cut(image.data, image.mask, image.variance, noise)
-    place: dict[str, Any] = {"x": (width - 1) / 2, "y": (height - 1) / 2, "object": image.object}
+    left, bottom = image.origin
+    place: dict[str, Any] = {"x": left + (width - 1) / 2, "y": bottom + (height - 1) / 2, "object": image.object}
     place |= {"ra": image.ra, "dec": image.dec, "wcs": image.wcs}
     if size is not None and (height, width) != (size, size):
         window = centre_window(image.data.shape, size)
         cut = _cut(image, window, noise)
-        place |= {"x": window.x0 + (size - 1) / 2, "y": window.y0 + (size - 1) / 2}
+        place |= {"x": left + window.x0 + (size - 1) / 2, "y": bottom + window.y0 + (size - 1) / 2}
         if image.wcs:
             cards = shift_header(parse_header(image.wcs.encode("ascii"), image.source), x=window.x0, y=window.y0)
             moved = locate(cards, (size, size), image.source)

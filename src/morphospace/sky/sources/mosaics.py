@@ -125,11 +125,11 @@ class MosaicSource:
             data=cut,
             mask=None if valid.all() else valid,
             source=source,
-            header={**mosaic.image.header, "LTV1": float(-x0), "LTV2": float(-y0)},
             wcs=self._cards[number].moved(x0, y0),
             ra=float(self._ra[row]),
             dec=float(self._dec[row]),
             object=None,  # the mosaic's names its field
+            origin=(x0, y0),
         )
 
     def columns(self, i: int) -> dict[str, Any]:
