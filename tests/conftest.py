@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ SEED = 20260801
 # The machines of CI are shared and slow at times: a deadline would fail tests for their neighbours.
 settings.register_profile("morphospace", deadline=None, max_examples=50)
 settings.load_profile("morphospace")
+
+
+# A job in the background of a shell ignores Ctrl-C, and so would the processes that are interrupted here.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _torch_globals() -> dict[str, Any]:
