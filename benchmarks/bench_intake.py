@@ -28,7 +28,7 @@ from morphospace.sky.intake import Intake
 from morphospace.sky.simulate import simulate, write_fits
 
 SIZE = 100
-TARGET, MOST_MB, MOST_GROWTH = 2.0, 1000.0, 1.5
+TARGET, MOST_MB, MOST_GROWTH = 2.0, 1000.0, 1.1
 _PIECE = 1000
 _CURATE = """
 import sys

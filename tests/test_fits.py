@@ -606,5 +606,5 @@ def test_cubes_keep_their_axes_where_they_are_wanted(shape, given):
     assert got.data.shape == given
     np.testing.assert_array_equal(got.data.ravel(), values.ravel())
     if 9 in shape:
-        with pytest.raises(DataError, match=r"a cube of 9 planes where an image is expected; say with cube= how"):
+        with pytest.raises(DataError, match=r"a cube of 9 planes where an image is expected; .* --intake-cube, how"):
             read(content)

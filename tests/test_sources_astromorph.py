@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -10,6 +12,7 @@ from morphospace.cli.astromorph import from_astromorph, is_astromorph
 from morphospace.cli.pipeline import Pipeline, check
 from morphospace.config import load_toml
 from morphospace.errors import ConfigError
+from morphospace.sky.images import find_files
 
 FULL = """
 datafile = "data/inputfiles.txt"
@@ -93,9 +96,8 @@ def test_lists_with_paths_from_the_current_directory(tmp_path, monkeypatch):
     (tmp_path / "data" / "a.fits").touch()
     text = SMALL.replace("list.txt", "data/list.txt")
     (tmp_path / "data" / "list.txt").write_text("data/a.fits\n\n")
-    assert translated(tmp_path, text)["curate"]["source"] == ["data/a.fits"]
-    (tmp_path / "data" / "list.txt").write_text("a.fits\n")
     assert translated(tmp_path, text)["curate"]["source"] == "data/list.txt"
+    assert find_files("data/list.txt") == [Path("data/a.fits")]
     (tmp_path / "data" / "list").write_text(f"{tmp_path}/data/a.fits\n")
     text = SMALL.replace("list.txt", "data/list")
     assert translated(tmp_path, text)["curate"]["source"] == [f"{tmp_path}/data/a.fits"]

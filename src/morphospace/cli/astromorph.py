@@ -127,17 +127,15 @@ def _as(kind: Callable[[Any], Any], value: object, key: str, source: str) -> Any
 
 
 def _files(datafile: object) -> str | list[str]:
-    """Name the list; one with paths from the current directory, as astromorph reads them, as its paths."""
+    """Name the list; the paths in it where its name is not that of a list, which astromorph does not ask for."""
     name = str(datafile)
+    if name.lower().endswith((".txt", ".lst", ".list")):
+        return name
     try:
         lines = [line.strip() for line in Path(name).read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError):
         return name  # curate says what is wrong with it
-    paths = [line for line in lines if line and not line.startswith("#")]
-    folder = os.path.dirname(name)
-    from_here = any(not os.path.exists(os.path.join(folder, path)) and os.path.exists(path) for path in paths[:100])
-    is_list = name.lower().endswith((".txt", ".lst", ".list"))
-    return paths if paths and (from_here or not is_list) else name
+    return [line for line in lines if line and not line.startswith("#")] or name
 
 
 def _encoder(given: Mapping[str, Any], source: str) -> dict[str, Any]:

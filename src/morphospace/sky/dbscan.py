@@ -11,15 +11,16 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-__all__ = ["beam_of_noise", "group_pixels", "noise_surface", "rare_peak"]
+from morphospace.sky.noise import MAD_TO_SIGMA
+
+__all__ = ["FWHM", "beam_of_noise", "group_pixels", "noise_surface", "rare_peak"]
 
 _CLIP, _PEAK = 3.0, 5.0  # sigma: what hangs together above the one and reaches the other is no noise
 _ROUNDS = 5
 _SHARE = 0.15  # of a box, the least that counts
 _MIN_BOXES = 8  # twice the terms of the polynomial
 _FALSE_PEAKS = 0.001  # expected in a map of noise
-_MAD_TO_SIGMA = 1.482602218505602
-_FWHM = 2.3548  # of a Gaussian, in units of its sigma
+FWHM = 2.3548  # of a Gaussian, in units of its sigma
 _MAX_BEAM_PX = 20.0  # what the noise's correlation may say; more of it is emission
 
 
@@ -76,7 +77,7 @@ def _spread_in_boxes(plane: NDArray[Any], side: int) -> tuple[NDArray[np.float64
     n = np.rint(weight * side * side).astype(np.intp)
     ranks = np.stack([np.maximum(n - 1, 0) // 2, n // 2 * (n > 0)], axis=2)
     spread = np.take_along_axis(ordered, np.minimum(ranks, side * side - 1), axis=2).mean(axis=2)
-    return np.asarray(_MAD_TO_SIGMA * np.nan_to_num(spread, nan=0.0)), np.asarray(weight)
+    return np.asarray(MAD_TO_SIGMA * np.nan_to_num(spread, nan=0.0)), np.asarray(weight)
 
 
 def _fitted(
@@ -93,7 +94,7 @@ def _fitted(
     for _ in range(_ROUNDS):
         a, b, c, d = np.linalg.lstsq(terms * root[:, None], value * root, rcond=None)[0]
         residual = value - terms @ (a, b, c, d)
-        scale = max(float(_MAD_TO_SIGMA * np.median(np.abs(residual))), 1e-3)
+        scale = max(float(MAD_TO_SIGMA * np.median(np.abs(residual))), 1e-3)
         # boxes full of emission stick out upwards; Tukey's weights forget them
         root = np.sqrt(weight[good]) * np.clip(1 - (residual / (4.685 * scale)) ** 2, 0, None)
     y, x = (((np.arange(m) - (m - 1) / 2) / max(shape)) for m in shape)
@@ -128,7 +129,7 @@ def beam_of_noise(plane: NDArray[Any], free: NDArray[np.bool_]) -> float:
         power = np.sqrt((a @ a) * (b @ b))
         alike = float(a @ b / power) if power > 0 else 0.0
         alike = min(max(alike, 1e-6), 1 - 1e-6)
-        widths.append(min(max(_FWHM * np.sqrt(-1 / (4 * np.log(alike))), 1.0), _MAX_BEAM_PX))
+        widths.append(min(max(FWHM * np.sqrt(-1 / (4 * np.log(alike))), 1.0), _MAX_BEAM_PX))
     return float(np.sqrt(widths[0] * widths[1]))
 
 

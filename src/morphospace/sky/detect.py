@@ -16,12 +16,11 @@ from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
 from morphospace.errors import ConfigError, ShapeError
-from morphospace.sky.dbscan import beam_of_noise, group_pixels, noise_surface, rare_peak
-from morphospace.sky.noise import estimate_noise
+from morphospace.sky.dbscan import FWHM, beam_of_noise, group_pixels, noise_surface, rare_peak
+from morphospace.sky.noise import MAD_TO_SIGMA, estimate_noise
 
 __all__ = ["Detection", "Source", "find_sources"]
 
-_FWHM = 2.3548  # of a Gaussian, in units of its sigma
 _MODE_PART = 5  # of the pixels one in so many makes the mode
 _FULL = 0.7  # of the clipped sigma, below which the spread under the mode says that emission fills the map
 _BEAM_AREA = 1.1331  # of a Gaussian, pi / (4 log 2), in units of its full width squared
@@ -181,7 +180,7 @@ def find_sources(
     if detection.method == "dbscan":
         plane /= noise_surface(plane, valid)
     plane = _flatten(plane, valid, detection.box)
-    plane = _smooth(plane, valid, detection.smoothing / _FWHM)
+    plane = _smooth(plane, valid, detection.smoothing / FWHM)
     level, sigma = (float(v[0]) for v in estimate_noise(plane[None], mask))
     if detection.method == "segmentation" and not detection.box:
         level, sigma = _core(plane[valid], level, sigma)
@@ -268,7 +267,7 @@ def _core(values: NDArray[np.float32], level: float, sigma: float) -> tuple[floa
     first = int(np.argmin(spans))  # the narrowest interval with a fifth of the pixels
     mode = float(np.median(ordered[first : first + width + 1]))
     below = mode - ordered[ordered < mode]
-    spread = 1.4826 * float(np.median(below)) if len(below) else 0.0
+    spread = MAD_TO_SIGMA * float(np.median(below)) if len(below) else 0.0
     return (mode, spread) if 0 < spread < _FULL * sigma else (level, sigma)
 
 

@@ -116,7 +116,9 @@ def _shape(axes: tuple[int, ...], cubes: bool, source: str) -> tuple[int, ...]:
             return axes
         if len(planes) > 1 or planes[0] > MAX_BANDS:
             what = f"holds a cube of {' x '.join(map(str, planes))} planes where an image is expected"
-            remedy = f"say with cube= how to read it ({ways_sentence()}) or choose another HDU with hdu="
+            remedy = (
+                f"say with the intake's cube, --intake-cube, how to read it ({ways_sentence()}), or choose another HDU"
+            )
             raise refusal(source, what, remedy)
     return band_shape(axes, source)
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from morphospace.errors import ShapeError
 
-__all__ = ["Noise", "estimate_noise"]
+__all__ = ["MAD_TO_SIGMA", "Noise", "estimate_noise"]
 
 _KAPPA = 3.0
 _MAX_ROUNDS = 50
-_MAD_TO_SIGMA = 1.482602218505602  # 1 / Phi^-1(3/4): the MAD of a Gaussian in units of its sigma
+MAD_TO_SIGMA = 1.482602218505602  # 1 / Phi^-1(3/4): the MAD of a Gaussian in units of its sigma
 
 
 class Noise(NamedTuple):
@@ -102,7 +102,7 @@ def _median_and_sigma(values: Sequence[float], first: int, last: int) -> tuple[f
     deviation = _kth_distance(values, bounds, median, (n - 1) // 2)
     if n % 2 == 0:
         deviation = (deviation + _kth_distance(values, bounds, median, n // 2)) / 2
-    return median, _MAD_TO_SIGMA * deviation
+    return median, MAD_TO_SIGMA * deviation
 
 
 def _kth_distance(values: Sequence[float], bounds: tuple[int, int, int], centre: float, k: int) -> float:

@@ -65,7 +65,7 @@ def make_thumb(cutout: Cutout) -> bytes:
         planes = [_shrink(plane.astype(np.float32)) for plane in _colours(cutout, cutout.image)]
     else:
         planes = _stretched(_colours(cutout, _significance(cutout, valid)))
-    grey = [plane.clip(0, 255, out=plane).astype(np.uint8) for plane in map(_rounded, planes)]
+    grey = [np.rint(plane).clip(0, 255).astype(np.uint8) for plane in planes]
     if len(grey) == 1 and valid is None:
         picture = grey[0]
     else:
@@ -85,10 +85,6 @@ def _valid(cutout: Cutout) -> NDArray[np.bool_] | None:
     if cutout.mask is not None:
         valid = cutout.mask if valid is None else valid & cutout.mask
     return None if valid is None or valid.all() else valid
-
-
-def _rounded(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.rint(plane)
 
 
 def decode_thumb(thumb: bytes) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from morphospace._manifest import replacing
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky._intake import one_line
 from morphospace.sky.archives.positions import Position, positions_of
-from morphospace.sky.archives.surveys import Cutout, Format, choose, cutout_url
+from morphospace.sky.archives.surveys import Format, Wanted, choose, cutout_url
 from morphospace.sky.archives.web import Client, WebError
 from morphospace.sky.images import read_image
 
@@ -140,7 +140,7 @@ def fetch(
 class _Run:
     """One pass over the positions of a table."""
 
-    def __init__(self, folder: Path, cutout: Cutout, client: Client, known: dict[str, _Row]) -> None:
+    def __init__(self, folder: Path, cutout: Wanted, client: Client, known: dict[str, _Row]) -> None:
         self.folder, self.cutout, self.client, self.known = folder, cutout, client, known
         self.silent = 0
 
@@ -251,7 +251,7 @@ def _is_there(path: Path, format: Format) -> bool:
         return False
 
 
-def _claim(folder: Path, cutout: Cutout) -> None:
+def _claim(folder: Path, cutout: Wanted) -> None:
     """Make the folder, or see that it holds cut-outs of the same kind."""
     settings = {
         "survey": cutout.survey.name,

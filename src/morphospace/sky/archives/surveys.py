@@ -13,7 +13,7 @@ from morphospace.config import nearest
 from morphospace.errors import ConfigError
 from morphospace.sky.archives.web import check_url
 
-__all__ = ["Cutout", "Format", "Survey", "choose", "cutout_url", "find_survey"]
+__all__ = ["Format", "Survey", "Wanted", "choose", "cutout_url", "find_survey"]
 
 Format = Literal["fits", "jpg"]
 _SURVEYS = Path(__file__).with_name("surveys.toml")
@@ -38,7 +38,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Wanted:
     """What is asked for at each position."""
 
     survey: Survey
@@ -88,7 +88,7 @@ def find_survey(name: str) -> Survey:
     return Survey(name, entry["service"], entry["scale"], service["url"], service["per_second"], service["most_pixels"])
 
 
-def choose(name: str, *, size_arcsec: float, pixels: int | None, format: Format | None, bands: str, url: str) -> Cutout:
+def choose(name: str, *, size_arcsec: float, pixels: int | None, format: Format | None, bands: str, url: str) -> Wanted:
     """Settle what is asked for, with the defaults of the survey.
 
     Parameters
@@ -98,7 +98,7 @@ def choose(name: str, *, size_arcsec: float, pixels: int | None, format: Format 
 
     Returns
     -------
-    Cutout
+    Wanted
 
     Raises
     ------
@@ -118,7 +118,7 @@ def choose(name: str, *, size_arcsec: float, pixels: int | None, format: Format 
     if not 0 < size_arcsec <= 36_000:
         msg = f"size_arcsec must be above 0 and at most 36000 (10 degrees); got {size_arcsec}."
         raise ConfigError(msg)
-    return Cutout(survey, survey.url[chosen], chosen, float(size_arcsec), _pixels(survey, size_arcsec, pixels), bands)
+    return Wanted(survey, survey.url[chosen], chosen, float(size_arcsec), _pixels(survey, size_arcsec, pixels), bands)
 
 
 def _pixels(survey: Survey, size_arcsec: float, pixels: int | None) -> int:
@@ -136,12 +136,12 @@ def _pixels(survey: Survey, size_arcsec: float, pixels: int | None) -> int:
     return side
 
 
-def cutout_url(cutout: Cutout, ra: float, dec: float) -> str:
+def cutout_url(cutout: Wanted, ra: float, dec: float) -> str:
     """Return the address of the cut-out at a position.
 
     Parameters
     ----------
-    cutout : Cutout
+    cutout : Wanted
         What is asked for.
     ra, dec : float
         Centre in degrees, ICRS.

@@ -84,7 +84,7 @@ def open_source(
         files = find_files(source)
     if (many := _open_many(files, intake, hdu)) is not None:
         return many
-    if named := next((name for name in _COLUMNS if getattr(intake, name)), None):
+    if named := next((name for name in (*_COLUMNS, "id_column") if getattr(intake, name)), None):
         msg = f"{named} is for tables, Parquet and HDF5 files; '{files[0]}' is none of them."
         raise ConfigError(msg)
     files = reader.without_planes(files)

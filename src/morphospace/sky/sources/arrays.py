@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from morphospace._lru import Lru
 from morphospace.sky._intake import MAX_BANDS, guarded, refusal
-from morphospace.sky.curation.journal import Stamp
 from morphospace.sky.images import Image
 from morphospace.sky.pictures import COLOURS
-from morphospace.sky.sources.base import Label
-from morphospace.sky.sources.positions import read_positions
-from morphospace.sky.sources.rows import DECS, IDS, IMAGES, RAS, SCALES, Columns, Names, find_column
+from morphospace.sky.sources.many import FileOfMany, ManyRows
+from morphospace.sky.sources.rows import IMAGES, SCALES
 
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
@@ -42,18 +40,15 @@ class _Found(NamedTuple):
     chunk: int  # rows that are stored together; 1 where they are not
 
 
-class _File(NamedTuple):
-    """A file with its array of images and what stands beside that."""
+class _Contents(NamedTuple):
+    """A file's array of images and what stands beside that."""
 
-    path: str
-    absolute: str
-    stamp: Stamp
     array: _Found
     beside: dict[str, str]
     """Data sets of the same rows by what they hold: mask, ivar, band, scale."""
 
 
-class ArraySource:
+class ArraySource(ManyRows):
     """The images of HDF5 files, as Galaxy10 comes: one array of N images, other data sets of length N columns.
 
     Beside ``image_array`` the data sets ``image_mask`` (True where good), ``image_ivar`` (0 where nothing was measured),
@@ -75,65 +70,32 @@ class ArraySource:
     """
 
     def __init__(self, files: Sequence[str | Path], intake: Intake) -> None:
-        self._files: list[_File] = []
+        known = [FileOfMany.of(os.fspath(file)) for file in files]
+        self._contents: list[_Contents] = []
         tables = []
-        for given in files:
-            name = os.fspath(given)
+        for name in (file.path for file in known):
             with guarded(name, "is a truncated or damaged HDF5 file", _AGAIN), h5py.File(name, "r") as file:
                 found = list(_datasets(file))
                 array = _choose(found, intake.image_column, name)
-                self._files.append(
-                    _File(name, os.path.abspath(name), Stamp.of(Path(name)), array, _beside(found, array))
-                )
+                self._contents.append(_Contents(array, _beside(found, array)))
                 tables.append(_read_columns(file, found, array))
-        source = self._files[0].path if len(files) == 1 else os.path.commonpath([one.absolute for one in self._files])
-        with guarded(source, "holds HDF5 files whose columns differ in type", "pass them one by one"):
-            table = pa.concat_tables(tables, promote_options="permissive")
-        self._starts = np.cumsum([0, *(one.array.shape[0] for one in self._files)])
-        names = table.column_names
-        ident = find_column(names, intake.id_column, IDS, source=source, setting="id_column")
-        ra = find_column(names, intake.ra_column, RAS, source=source, setting="ra_column")
-        dec = find_column(names, intake.dec_column, DECS, source=source, setting="dec_column")
-        self._place = read_positions(table, {}, ra, dec, source) if ra and dec else None
-        self._scale = _numbers(table, find_column(names, "", SCALES, source=source, setting=""))
-        used = {name for name in (ident, *((ra, dec) if self._place else ())) if name}
-        self._columns = Columns(table, without=used)
-        self.types: Mapping[str, pa.DataType] = self._columns.types
-        self._names = Names(len(self), Path(source).stem, table.column(ident) if ident else None)
+        super().__init__(known, (one.array.shape[0] for one in self._contents), tables, intake, "HDF5")
+        self._scale = _numbers(self._table, self._find("", SCALES, ""))
         self._open: tuple[int, h5py.File] | None = None
         self._blocks: Lru[tuple[int, int], NDArray[Any]] = Lru(_BLOCKS)
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def label(self, i: int) -> Label:
-        """Name row `i` by its file and its row there."""
-        number, row = self._place_of(i)
-        file = self._files[number]
-        return Label(f"{file.absolute}#{row}", f"{file.path}#{row}", self._names.name(i), file.stamp)
 
     def read(self, i: int) -> Image:
         """Read row `i`; rows that are stored together are read together."""
         number, row = self._place_of(i)
-        file = self._files[number]
-        source = f"{file.path}#{row}"
+        found = self._contents[number]
+        source = f"{self._files[number].path}#{row}"
         with guarded(source, "cannot be read from its HDF5 file", _AGAIN):
             pixels = self._row(number, row)
-            beside = {kind: np.asarray(self._file(number)[path][row]) for kind, path in file.beside.items()}
-        image = with_beside(image_from(pixels, source, hdu=file.array.path), beside)
+            beside = {kind: np.asarray(self._file(number)[path][row]) for kind, path in found.beside.items()}
+        image = with_beside(image_from(pixels, source, hdu=found.array.path), beside)
         if self._scale is not None:
             image = replace(image, pixel_scale_arcsec=float(self._scale[i]))
-        if self._place is not None:
-            image = replace(image, ra=float(self._place[0][i]), dec=float(self._place[1][i]))
-        return image
-
-    def columns(self, i: int) -> dict[str, Any]:
-        """Look up the values of the other data sets in row `i`."""
-        return self._columns.row(i)
-
-    def _place_of(self, i: int) -> tuple[int, int]:
-        number = int(np.searchsorted(self._starts, i, side="right")) - 1
-        return number, i - int(self._starts[number])
+        return self._with_position(image, i)
 
     def _file(self, number: int) -> h5py.File:
         if self._open is None or self._open[0] != number:
@@ -141,7 +103,7 @@ class ArraySource:
         return self._open[1]
 
     def _row(self, number: int, i: int) -> NDArray[Any]:
-        found = self._files[number].array
+        found = self._contents[number].array
         array = self._file(number)[found.path]
         row_bytes = found.dtype.itemsize * math.prod(found.shape[1:])
         n = found.chunk

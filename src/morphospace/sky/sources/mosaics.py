@@ -23,7 +23,7 @@ from morphospace.sky.sources.base import Label
 from morphospace.sky.sources.footprints import first_pixel, place
 from morphospace.sky.sources.positions import read_positions
 from morphospace.sky.sources.rows import DECS, IDS, RAS, Columns, Names, find_column, list_names
-from morphospace.sky.sources.tables import TableData, read_table
+from morphospace.sky.sources.tables import read_table
 from morphospace.sky.sources.windows import Mosaic, Pixels, open_mosaic
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ class MosaicSource:
         Side of the windows in pixels.
     hdu : str or int, optional
         HDU of the mosaics.
-    table : TableData, optional
-        The table, where it has been read already.
 
     Raises
     ------
@@ -73,14 +71,12 @@ class MosaicSource:
         *,
         size: int | None,
         hdu: str | int | None = None,
-        table: TableData | None = None,
     ) -> None:
         if size is None or size < 1:
             msg = f"cut-outs of mosaics need a size of at least 1 pixel; got size={size}."
             raise ConfigError(msg)
         self._source, self._size = os.fspath(path), size
-        texts = (intake.id_column, *IDS)
-        columns, units = table or read_table(path, texts=texts)
+        columns, units = read_table(path, texts=(intake.id_column, *IDS))
         names = columns.column_names
         ra, dec = _position_columns(names, intake, self._source)
         ident = find_column(names, intake.id_column, IDS, source=self._source, setting="id_column")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from morphospace._lru import Lru
 from morphospace.sky._intake import guarded, refusal
-from morphospace.sky.curation.journal import Stamp
 from morphospace.sky.images import Image, read_image
 from morphospace.sky.sources.arrays import image_from
-from morphospace.sky.sources.base import Label
 from morphospace.sky.sources.files import read_packed
+from morphospace.sky.sources.many import FileOfMany, ManyRows
 from morphospace.sky.sources.nested import image_of_bands, is_bands, is_nested, to_array
-from morphospace.sky.sources.positions import read_positions
-from morphospace.sky.sources.rows import DECS, IDS, IMAGES, RAS, Columns, Names, find_column
+from morphospace.sky.sources.rows import IMAGES, find_column
 
 if TYPE_CHECKING:
     from morphospace.sky.intake import Intake
@@ -34,15 +32,7 @@ _HELD = 128 << 20  # bytes of decoded rows that a process keeps
 _BATCH = 32
 
 
-class _File(NamedTuple):
-    path: str
-    absolute: str
-    stamp: Stamp
-    starts: NDArray[np.int64]
-    """First row of each row group, and the number of all rows."""
-
-
-class RecordSource:
+class RecordSource(ManyRows):
     """One image a row of Parquet files.
 
     An image column holds encoded pictures (PNG, JPEG, TIFF, FITS) as bytes or as a struct of ``bytes`` and ``path``,
@@ -65,70 +55,37 @@ class RecordSource:
     """
 
     def __init__(self, files: Sequence[str | Path], intake: Intake, *, hdu: str | int | None = None) -> None:
-        names = [os.fspath(file) for file in files]
-        self._source = names[0] if len(names) == 1 else os.path.commonpath([os.path.abspath(name) for name in names])
-        self._image = _choose(read_columns(names[0]), intake.image_column, names[0])
+        known = [FileOfMany.of(os.fspath(file)) for file in files]
+        self._image = _choose(read_columns(known[0].path), intake.image_column, known[0].path)
+        self._groups: list[NDArray[np.int64]] = []  # of each file the first row of each row group, and all its rows
         tables = []
-        self._files: list[_File] = []
-        for file in names:
-            with guarded(file, "is a damaged Parquet file", _AGAIN):
-                footer = pq.read_metadata(file)
+        for name in (file.path for file in known):
+            with guarded(name, "is a damaged Parquet file", _AGAIN):
+                footer = pq.read_metadata(name)
                 sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-                self._files.append(_File(file, os.path.abspath(file), Stamp.of(Path(file)), np.cumsum([0, *sizes])))
-                schema = pq.read_schema(file)
+                self._groups.append(np.cumsum([0, *sizes]))
+                schema = pq.read_schema(name)
                 if self._image not in schema.names:
-                    raise refusal(file, f"has no column '{self._image}', as the first file has", "leave it out")
+                    raise refusal(name, f"has no column '{self._image}', as the first file has", "leave it out")
                 plain = [
                     field.name for field in schema if not pa.types.is_nested(field.type) and field.name != self._image
                 ]
-                tables.append(pq.read_table(file, columns=plain).replace_schema_metadata(None))
-        with guarded(self._source, "holds Parquet files whose columns differ in type", "pass them one by one"):
-            table = pa.concat_tables(tables, promote_options="permissive")
-        names = table.column_names
-        self._starts = np.cumsum([0, *(file.starts[-1] for file in self._files)])
-        ident = find_column(names, intake.id_column, IDS, source=self._source, setting="id_column")
-        ra = find_column(names, intake.ra_column, RAS, source=self._source, setting="ra_column")
-        dec = find_column(names, intake.dec_column, DECS, source=self._source, setting="dec_column")
-        self._place = read_positions(table, {}, ra, dec, self._source) if ra and dec else None
-        used = {name for name in (ident, *((ra, dec) if self._place else ())) if name}
-        self._columns = Columns(table, without=used)
-        self.types: Mapping[str, pa.DataType] = self._columns.types
-        self._names = Names(len(self), Path(self._source).stem, table.column(ident) if ident else None)
+                tables.append(pq.read_table(name, columns=plain).replace_schema_metadata(None))
+        super().__init__(known, (int(starts[-1]) for starts in self._groups), tables, intake, "Parquet")
         self._hdu = hdu
         self._batches: Lru[tuple[int, int, int], pa.Array] = Lru(_HELD)
         self._cursor: tuple[int, int, int, Iterator[pa.RecordBatch]] | None = None
 
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def label(self, i: int) -> Label:
-        """Name row `i` by its file and the number of its row there."""
-        number, row = self._place_of(i)
-        file = self._files[number]
-        return Label(f"{file.absolute}#{row}", f"{file.path}#{row}", self._names.name(i), file.stamp)
-
     def read(self, i: int) -> Image:
         """Decode the image of row `i`; rows in the order of the file cost one decoding each."""
         number, row = self._place_of(i)
-        file = self._files[number]
-        source = f"{file.path}#{row}"
+        source = f"{self._files[number].path}#{row}"
         with guarded(source, "cannot be read from its Parquet file", _AGAIN):
             value = self._value(number, row)
-        image = self._decode(value, source)
-        if self._place is not None and np.isnan(image.ra):
-            image = replace(image, ra=float(self._place[0][i]), dec=float(self._place[1][i]))
-        return image
-
-    def columns(self, i: int) -> dict[str, Any]:
-        """Look up the other columns of row `i`."""
-        return self._columns.row(i)
+        return self._with_position(self._decode(value, source), i)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cursor": None}
-
-    def _place_of(self, i: int) -> tuple[int, int]:
-        number = int(np.searchsorted(self._starts, i, side="right")) - 1
-        return number, i - int(self._starts[number])
 
     def _decode(self, value: pa.Scalar, source: str) -> Image:
         if not value.is_valid:
@@ -148,7 +105,7 @@ class RecordSource:
 
     def _value(self, number: int, row: int) -> pa.Scalar:
         """Find a row among the batches held, or read on to it."""
-        starts = self._files[number].starts
+        starts = self._groups[number]
         group = int(np.searchsorted(starts, row, side="right")) - 1
         batch, inside = divmod(row - int(starts[group]), _BATCH)
         return self._batches.get((number, group, batch), lambda: self._load(number, group, batch))[inside]
