@@ -1,0 +1,226 @@
+"""Results kept beside the embeddings that they belong to: maps, clusters, anomalies, scores.
+
+``EMB/_<kind>/<name>.parquet`` holds a column ``id`` in the row order of the embeddings and what the kind adds; what is
+told about it is JSON in the metadata of the schema. Arrays of a fitted model lie beside it in ``<name>.safetensors``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from morphospace._manifest import replacing
+from morphospace.config import nearest
+from morphospace.errors import ConfigError, DataError, StoreError
+from morphospace.space.embeddings import Embeddings
+
+__all__ = ["KINDS", "Kept", "fingerprint", "keep", "kept"]
+
+KINDS = ("maps", "clusters", "anomalies", "scores")
+
+_ABOUT = b"morphospace"
+_VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One result that was kept.
+
+    Attributes
+    ----------
+    name : str
+    table : pyarrow.Table
+        Column ``id`` and those of its kind, one row for each object.
+    about : dict
+        What was told of it.
+    fresh : bool
+        False where it was made of other ids, in another order, or of vectors of another space: its rows are then not
+        those of the embeddings, and it has to be made again.
+    path : Path
+        File of the table.
+    """
+
+    name: str
+    table: pa.Table
+    about: dict[str, Any]
+    fresh: bool
+    path: Path
+    _model: str = field(default="", repr=False)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Read the arrays of the model that was kept with the table; none where there was no model.
+
+        Raises
+        ------
+        StoreError
+            If their file is missing, damaged or of another result.
+        """
+        if not self._model:
+            return {}
+        path = self.path.with_suffix(".safetensors")
+        try:
+            if hashlib.sha256(path.read_bytes()).hexdigest() == self._model:
+                return dict(load_file(path))
+            why = "it is not the one that was written with the table"
+        except (OSError, SafetensorError) as error:
+            why = str(error)
+        msg = f"the model '{path}' cannot be used ({why}); make '{self.name}' again."
+        raise StoreError(msg)
+
+
+def fingerprint(emb: Embeddings) -> str:
+    """Hash the ids, in their order: SHA-256 of the ids joined by newlines, as 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    emb : Embeddings
+    """
+    return hashlib.sha256("\n".join(emb.ids).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def keep(
+    emb: Embeddings,
+    kind: str,
+    name: str,
+    table: pa.Table,
+    about: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> Path:
+    """Keep a result beside the embeddings, in place of one of the same name.
+
+    Parameters
+    ----------
+    emb : Embeddings
+        Opened from a folder.
+    kind : {"maps", "clusters", "anomalies", "scores"}
+    name : str
+        Letters, digits and ``. _ + -``, at most 100; begins with a letter or digit.
+    table : pyarrow.Table
+        Column ``id``: the ids of ``emb`` in its order; the other columns as the kind has them.
+    about : mapping
+        Must survive JSON; NaN and infinity become null, numpy numbers and arrays plain ones.
+    arrays : mapping of str to array, optional
+        A fitted model, kept as safetensors; read back by ``Kept.arrays``.
+
+    Returns
+    -------
+    Path
+        File of the table, written beside and renamed.
+
+    Raises
+    ------
+    DataError
+        If the embeddings are in memory only, or the ids are not theirs.
+    ConfigError
+        If the kind is unknown or the name has other characters.
+    StoreError
+        If it cannot be written.
+    """
+    folder = _folder(emb, kind)
+    if not _NAME.fullmatch(name):
+        msg = f"a result may be named by letters, digits and . _ + - and begins with a letter or digit; got {name!r}."
+        raise ConfigError(msg)
+    if "id" not in table.column_names or table["id"].to_pylist() != emb.ids:
+        msg = f"the ids of '{name}' are not those of embeddings {emb.name} in their order; give one row for each."
+        raise DataError(msg)
+    path = folder / f"{name}.parquet"
+    told = {"version": _VERSION, "ids": fingerprint(emb), "space_id": emb.space_id, "model": "", "about": about}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if arrays:
+            with replacing(path.with_suffix(".safetensors")) as beside:
+                save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, beside)
+                told["model"] = hashlib.sha256(beside.read_bytes()).hexdigest()
+        metadata = {_ABOUT: json.dumps(_plain(told), ensure_ascii=False).encode("utf-8", "backslashreplace")}
+        with replacing(path) as beside:
+            pq.write_table(table.replace_schema_metadata(metadata), beside)
+        if not arrays:
+            path.with_suffix(".safetensors").unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"'{path}' cannot be written ({error})."
+        raise StoreError(msg) from error
+    return path
+
+
+def kept(emb: Embeddings, kind: str) -> dict[str, Kept]:
+    """Read all results of a kind that are kept beside the embeddings.
+
+    Parameters
+    ----------
+    emb : Embeddings
+    kind : {"maps", "clusters", "anomalies", "scores"}
+
+    Returns
+    -------
+    dict of str to Kept
+        By name, in alphabetical order; empty where none was kept, and for embeddings in memory.
+
+    Raises
+    ------
+    ConfigError
+        If the kind is unknown.
+    StoreError
+        If a file is damaged or of a newer release.
+    """
+    if emb.path is None:
+        _check_kind(kind)
+        return {}
+    paths = sorted(p for p in _folder(emb, kind).glob("*.parquet") if _NAME.fullmatch(p.stem))
+    ids = fingerprint(emb) if paths else ""
+    return {path.stem: _read(path, ids, emb.space_id) for path in paths}
+
+
+def _read(path: Path, ids: str, space_id: str) -> Kept:
+    try:
+        table = pq.read_table(path)
+        told = json.loads(table.schema.metadata[_ABOUT])
+        version, fresh = int(told["version"]), (told["ids"], told["space_id"]) == (ids, space_id)
+        about, model = dict(told["about"]), str(told["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"'{path}' is damaged ({type(error).__name__}: {error}); delete it and make it again."
+        raise StoreError(msg) from error
+    if version > _VERSION:
+        msg = f"'{path}' was written by a newer release; upgrade with pip install -U morphospace."
+        raise StoreError(msg)
+    return Kept(path.stem, table.replace_schema_metadata(None), about, fresh, path, model)
+
+
+def _folder(emb: Embeddings, kind: str) -> Path:
+    _check_kind(kind)
+    if emb.path is None:
+        msg = f"{kind} are kept in the folder of the embeddings and these are in memory only; write them with out=."
+        raise DataError(msg)
+    return emb.path / f"_{kind}"
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        msg = f"unknown kind of result '{kind}'{nearest(kind, KINDS)}"
+        raise ConfigError(msg)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return a value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
