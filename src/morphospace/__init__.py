@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
+    from morphospace.explore.explore import explore
     from morphospace.learn.doctor import doctor
     from morphospace.learn.encoders import encoder
     from morphospace.learn.gallery import plot_views
@@ -69,6 +70,7 @@ _PUBLIC = {
     "download": "morphospace.sky.archives.download",
     "embed": "morphospace.space.embed",
     "encoder": "morphospace.learn.encoders",
+    "explore": "morphospace.explore.explore",
     "export": "morphospace.space.export",
     "fetch": "morphospace.sky.archives.fetch",
     "plot_hits": "morphospace.space.figures",
@@ -115,6 +117,7 @@ __all__ = [
     "download",
     "embed",
     "encoder",
+    "explore",
     "export",
     "fetch",
     "plot_hits",

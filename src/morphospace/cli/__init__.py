@@ -26,6 +26,7 @@ VERBS = {
     "doctor": ("morphospace.cli.learn", "Say whether a run is healthy, and why."),
     "embed": ("morphospace.cli.space", "Turn cutouts into vectors with a trained encoder."),
     "search": ("morphospace.cli.space", "Find the objects most similar to one or more."),
+    "explore": ("morphospace.cli.explore", "Look at the space in the browser: map, clusters, odd ones, labels."),
     "export": ("morphospace.cli.space", "Write embeddings for TOPCAT, Excel, TensorBoard and others."),
     "run": ("morphospace.cli.whole", "Curate, train, embed and export from one config file."),
     "demo": ("morphospace.cli.whole", "Go the whole way on the Hubble deep field."),

@@ -1,0 +1,62 @@
+"""What the page asks about results and new images: drops, clusters, anomalies."""
+
+from __future__ import annotations
+
+import numpy as np
+from starlette.responses import Response
+
+from morphospace.explore.answers import Asked, text, told
+from morphospace.explore.drop import Dropped
+from morphospace.explore.questions import describe_hits
+from morphospace.explore.routes import pixels_answer
+from morphospace.explore.scene import Scene
+from morphospace.explore.sprites import sheet
+from morphospace.sky.thumbs import make_thumb
+from morphospace.space.search import search
+
+__all__ = ["drop", "dropped_pixels", "dropped_thumb"]
+
+_N_HITS = 12
+_N_PLACED = 3  # neighbours whose mean place is that of a new image where the map itself places none
+
+
+def drop(scene: Scene, asked: Asked) -> Response:
+    """Answer /api/drop: what a new image is like, and where it lies."""
+    name = text(asked.query.get("name"), "name", most=1_000) or "dropped"
+    token = scene.drops.take(name, asked.body)
+    found = scene.drops.get(token)
+    hits = search(scene.emb, found.emb, k=_N_HITS)
+    return told(
+        {
+            "dropped": token,
+            "name": found.cutout.id,
+            "shape": found.cutout.image.shape,
+            "place": _places(scene, found),
+            "novelty": found.novelty,
+            **describe_hits(hits),
+        }
+    )
+
+
+def _places(scene: Scene, found: Dropped) -> dict[str, list[float]]:
+    """Place a new image on every map that can be shown: by the map where it is able to, else among its neighbours."""
+    places = {}
+    near = search(scene.emb, found.emb, k=_N_PLACED)
+    for one in scene.maps:
+        if one["fresh"]:
+            xy = scene.map(one["name"]).xy[near.rows]
+            weights = np.clip(near.similarities, 1e-6, None) * np.isfinite(xy).all(axis=1)
+            if weights.sum() > 0:
+                places[one["name"]] = (weights @ np.nan_to_num(xy) / weights.sum()).tolist()
+    return places
+
+
+def dropped_pixels(scene: Scene, asked: Asked) -> Response:
+    """Answer /api/pixels/dropped/TOKEN: as the pixels of a row."""
+    return pixels_answer(scene.drops.get(asked.path["token"]).cutout, asked)
+
+
+def dropped_thumb(scene: Scene, asked: Asked) -> Response:
+    """Answer /api/thumbs/dropped/TOKEN: one picture."""
+    size = asked.number("size", 64, least=16, most=128)
+    return Response(sheet([make_thumb(scene.drops.get(asked.path["token"]).cutout)], size), media_type="image/webp")

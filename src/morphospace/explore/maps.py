@@ -1,0 +1,132 @@
+"""Maps for the page: those kept with the embeddings, or two principal components at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from morphospace.errors import DataError
+from morphospace.space.embeddings import Embeddings
+
+__all__ = ["Map", "density", "principal_axes", "scaled"]
+
+_ROWS_AT_ONCE = 1 << 15
+_GRID = 512
+_BLUR = 4.0  # cells of the grid: 1/128 of the map
+
+
+@dataclass(frozen=True)
+class Map:
+    """Places of all rows.
+
+    Attributes
+    ----------
+    name, method : str
+    xy : array of float32, (N, dims)
+        From -1 to 1, one scale on all axes; NaN for rows without a place.
+    centre : array of float64, (dims,)
+    half : float
+        ``xy = (places - centre) / half``.
+    """
+
+    name: str
+    method: str
+    xy: NDArray[np.float32]
+    centre: NDArray[np.float64]
+    half: float
+
+    def put(self, places: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Bring places of the kept map, (M, dims), to the scale of the page."""
+        return np.asarray((places - self.centre) / self.half)
+
+
+def scaled(name: str, method: str, places: NDArray[np.floating]) -> Map:
+    """Bring places to the scale of the page.
+
+    Parameters
+    ----------
+    name, method : str
+    places : array, (N, dims)
+        NaN for rows without a place.
+    """
+    good = np.isfinite(places).all(axis=1)
+    low, high = (places[good].min(axis=0), places[good].max(axis=0)) if good.any() else (np.zeros(2), np.zeros(2))
+    centre = (low.astype(np.float64) + high) / 2
+    half = float(np.max(high - low)) / 2 or 1.0
+    xy = ((places - centre) / half).astype(np.float32)
+    xy[~good] = np.nan
+    return Map(name, method, xy, centre, half)
+
+
+def principal_axes(emb: Embeddings, dims: int = 2) -> NDArray[np.float64]:
+    """Compute the first principal components of the vectors, a block of rows at a time.
+
+    Parameters
+    ----------
+    emb : Embeddings
+    dims : int
+
+    Returns
+    -------
+    array of float64, (N, dims)
+        NaN for rows without a vector; the same up to rounding as ``project`` with ``"pca"``, which holds all vectors
+        in float64 at once. The largest loading of each axis is positive.
+
+    Raises
+    ------
+    DataError
+        If no row has a vector.
+    """
+    vectors = emb.vectors
+    n, total = 0, np.zeros(emb.dim)
+    for _, block in _blocks(vectors):
+        n, total = n + len(block), total + block.sum(axis=0)
+    if n == 0:
+        msg = f"no row of embeddings {emb.name} has a vector, so there is nothing to draw."
+        raise DataError(msg)
+    mean, scatter = total / n, np.zeros((emb.dim, emb.dim))
+    for _, block in _blocks(vectors):
+        scatter += (block - mean).T @ (block - mean)
+    axes = np.linalg.eigh(scatter)[1][:, ::-1][:, :dims]  # largest first
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    places = np.full((len(emb), dims), np.nan)
+    for rows, block in _blocks(vectors):
+        places[rows, : axes.shape[1]] = (block - mean) @ axes
+    places[np.isfinite(places[:, 0]), axes.shape[1] :] = 0.0  # vectors of one dimension
+    return places
+
+
+def _blocks(vectors: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield the rows that have a vector, block by block, in float64."""
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        block = vectors[start : start + _ROWS_AT_ONCE]
+        good = np.flatnonzero(np.isfinite(block).all(axis=1))
+        yield start + good, block[good].astype(np.float64)
+
+
+def density(xy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Estimate how common a shape is: log10 of the number of objects per unit area of the map.
+
+    Parameters
+    ----------
+    xy : array, (N, 2 or more)
+        The first two axes of a `Map`.
+
+    Returns
+    -------
+    array of float32, (N,)
+        NaN for rows without a place. Counts in 512 x 512 cells, smoothed by a Gaussian of 4 cells, read between them.
+    """
+    good = np.isfinite(xy).all(axis=1)
+    at = (xy[good, :2].astype(np.float64) + 1) / 2 * _GRID - 0.5  # in cells
+    cells = np.clip(np.rint(at).astype(np.int64), 0, _GRID - 1)
+    counts = np.bincount(cells @ np.array([_GRID, 1]), minlength=_GRID**2).reshape(_GRID, _GRID).astype(np.float64)
+    smooth = gaussian_filter(counts, _BLUR, mode="constant")
+    found = np.full(len(xy), np.nan, dtype=np.float32)
+    per_area = map_coordinates(smooth, at.T, order=1, mode="nearest") * (_GRID / 2) ** 2
+    found[good] = np.log10(np.maximum(per_area, np.finfo(np.float32).tiny))
+    return found
