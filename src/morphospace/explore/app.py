@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from morphospace.errors import StoreError
-from morphospace.explore import asking, questions, routes
+from morphospace.explore import asking, labelling, questions, routes, samp
 from morphospace.explore.answers import Asked, Handler, as_error
 from morphospace.explore.scene import Scene
 from morphospace.explore.security import Guard, TooLargeError
@@ -50,6 +50,12 @@ _API: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/api/neighbours", questions.neighbours),
     ("POST", "/api/drop", asking.drop),
     ("POST", "/api/selection/export", questions.export_selection),
+    ("POST", "/api/samp", samp.send_selection),
+    ("GET", "/api/labels/{name:path}/export", labelling.export_labels),
+    ("POST", "/api/labels/{name:path}/undo", labelling.undo_label),
+    ("GET", "/api/labels/{name:path}", labelling.label_set),
+    ("POST", "/api/labels/{name:path}", labelling.give_label),
+    ("POST", "/api/labels", labelling.new_set),
 )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from starlette.responses import Response
 
+from morphospace.errors import MorphospaceError
 from morphospace.explore.answers import Asked, text, told
 from morphospace.explore.drop import Dropped
 from morphospace.explore.questions import describe_hits
@@ -12,10 +15,12 @@ from morphospace.explore.routes import pixels_answer
 from morphospace.explore.scene import Scene
 from morphospace.explore.sprites import sheet
 from morphospace.sky.thumbs import make_thumb
+from morphospace.space.project import open_projection
 from morphospace.space.search import search
 
 __all__ = ["drop", "dropped_pixels", "dropped_thumb"]
 
+logger = logging.getLogger(__name__)
 _N_HITS = 12
 _N_PLACED = 3  # neighbours whose mean place is that of a new image where the map itself places none
 
@@ -39,16 +44,25 @@ def drop(scene: Scene, asked: Asked) -> Response:
 
 
 def _places(scene: Scene, found: Dropped) -> dict[str, list[float]]:
-    """Place a new image on every map that can be shown: by the map where it is able to, else among its neighbours."""
-    places = {}
+    """Place a new image on every map that can be shown: as the map does it, else among its nearest neighbours."""
+    shown = [one["name"] for one in scene.maps if one["fresh"]]
+    return {name: place for name in shown if (place := _place(scene, found, name)) is not None}
+
+
+def _place(scene: Scene, found: Dropped, name: str) -> list[float] | None:
+    shown = scene.map(name)
+    if name in scene.results("maps"):
+        try:
+            projection = scene.once(("projection", name), lambda: open_projection(scene.emb, name))
+            place = shown.put(projection.place(found.emb.vectors))[0]
+            if np.isfinite(place).all():
+                return [float(x) for x in place]
+        except MorphospaceError as error:
+            logger.info("map '%s' places no new image (%s); the mean of its neighbours' places is shown", name, error)
     near = search(scene.emb, found.emb, k=_N_PLACED)
-    for one in scene.maps:
-        if one["fresh"]:
-            xy = scene.map(one["name"]).xy[near.rows]
-            weights = np.clip(near.similarities, 1e-6, None) * np.isfinite(xy).all(axis=1)
-            if weights.sum() > 0:
-                places[one["name"]] = (weights @ np.nan_to_num(xy) / weights.sum()).tolist()
-    return places
+    xy = shown.xy[near.rows]
+    weights = np.clip(near.similarities, 1e-6, None) * np.isfinite(xy).all(axis=1)
+    return (weights @ np.nan_to_num(xy) / weights.sum()).tolist() if weights.sum() > 0 else None
 
 
 def dropped_pixels(scene: Scene, asked: Asked) -> Response:
@@ -59,4 +73,4 @@ def dropped_pixels(scene: Scene, asked: Asked) -> Response:
 def dropped_thumb(scene: Scene, asked: Asked) -> Response:
     """Answer /api/thumbs/dropped/TOKEN: one picture."""
     size = asked.number("size", 64, least=16, most=128)
-    return Response(sheet([make_thumb(scene.drops.get(asked.path["token"]).cutout)], size), media_type="image/webp")
+    return Response(sheet([make_thumb(scene.drops.get(asked.path["token"]).cutout)], size), media_type="image/jpeg")

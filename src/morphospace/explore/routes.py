@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from morphospace.errors import DataError
 from morphospace.explore.answers import Asked, arrays, refuse, told, whole
+from morphospace.explore.labelling import describe_sets, label_column
 from morphospace.explore.pixels import orientation, pixels_of
 from morphospace.explore.scene import COLOR, Scene
 from morphospace.explore.sprites import MOST_CELLS
@@ -32,6 +33,7 @@ __all__ = [
     "thumbs",
 ]
 
+LABEL = "@label:"
 _MOST_ROWS = 500
 _MOST_PIXELS = 2048
 
@@ -68,7 +70,7 @@ def describe_space(scene: Scene) -> dict[str, Any]:
             for name, found in scene.results("anomalies").items()
         ],
         "scores": [{"name": name, "fresh": found.fresh} for name, found in scene.results("scores").items()],
-        "label_sets": [],
+        "label_sets": describe_sets(scene),
         "positions": {"ra", "dec"} <= set(emb.columns),
         "scale_default": emb.provenance.get("preparation", {}),
         "density": True,
@@ -109,7 +111,9 @@ def map_places(scene: Scene, asked: Asked) -> Response:
 
 def column(scene: Scene, asked: Asked) -> Response:
     """Answer /api/column/NAME: float32, int16 codes or int32 bits."""
-    found = scene.column(asked.path["name"])
+    name = asked.path["name"]
+    is_label = name.startswith(LABEL)  # changes with each click, so it is not kept
+    found = label_column(scene, name.removeprefix(LABEL)) if is_label else scene.column(name)
     response = arrays(found.values)
     response.headers["X-Kind"] = found.kind
     return response
@@ -167,7 +171,7 @@ def thumbs(scene: Scene, asked: Asked) -> Response:
     if not len(wanted):
         msg = "rows must name at least one row."
         raise DataError(msg)
-    return Response(scene.sprites.sheet(wanted, size), media_type="image/webp")
+    return Response(scene.sprites.sheet(wanted, size), media_type="image/jpeg")
 
 
 def pixels(scene: Scene, asked: Asked) -> Response:

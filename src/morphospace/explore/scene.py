@@ -23,6 +23,7 @@ from morphospace.explore.sprites import Sprites
 from morphospace.sky.cutouts import Cutout, Cutouts
 from morphospace.space.embeddings import FORM, Embeddings
 from morphospace.space.kept import KINDS, Kept, kept
+from morphospace.space.labels import Labels
 
 __all__ = ["COLOR", "Scene"]
 
@@ -64,6 +65,7 @@ class Scene:
         self.cuts = cuts
         self.notes: list[str] = []
         self.drops = Drops(emb)
+        self.labels = None if emb.path is None else Labels(emb)
         self._lock = threading.RLock()
         self._made: dict[object, Any] = {}
         self._drawn: Lru[object, Any] = Lru(_DRAWN_BYTES)
@@ -158,10 +160,14 @@ class Scene:
             raise refuse(msg, 409)
         return found
 
+    def known_labels(self) -> Labels:
+        """Give the labels, or raise a DataError where they cannot be kept."""
+        return Labels(self.emb) if self.labels is None else self.labels
+
     # ---- maps
 
     def _fresh_maps(self) -> list[str]:
-        return [name for name, found in self._kept["maps"].items() if found.fresh]
+        return [name for name, one in self._kept["maps"].items() if one.fresh and "y" in one.table.column_names]
 
     @property
     def maps(self) -> list[dict[str, Any]]:
@@ -174,6 +180,7 @@ class Scene:
                 "fresh": found.fresh,
             }
             for name, found in self._kept["maps"].items()
+            if "y" in found.table.column_names
         ]
         fresh = self._fresh_maps()
         if not fresh:

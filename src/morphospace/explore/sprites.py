@@ -25,7 +25,7 @@ MOST_CELLS = 256
 _FORM = Form(kind="thumbs", version=1, bulk=("thumb",))
 _PICTURES_BYTES = 96 << 20  # thumbnails as stored
 _SHEETS_BYTES = 64 << 20
-_QUALITY = 80
+_QUALITY = 85
 
 
 class Sprites:
@@ -60,7 +60,7 @@ class Sprites:
         Returns
         -------
         bytes
-            WebP of ceil(sqrt(n)) columns, transparent where there is no picture.
+            JPEG of ceil(sqrt(n)) columns, black where there is no picture; see `sheet`.
         """
 
         def draw() -> tuple[bytes, int]:
@@ -125,31 +125,35 @@ def _keys(table: pa.Table) -> pa.Array:
 
 
 def sheet(pictures: Sequence[bytes | None], size: int) -> bytes:
-    """Draw pictures into the cells of one WebP, each fitted into its square.
+    """Draw pictures into the cells of one JPEG, each fitted into its square.
+
+    JPEG, since WebP takes ten times as long to write: 50 ms for 256 pictures.
 
     Parameters
     ----------
     pictures : sequence of bytes or None
-        As PIL reads them; None leaves a cell transparent.
+        As PIL reads them; None leaves a cell black.
     size : int
         Side of a cell in pixels.
     """
     columns = max(1, math.ceil(math.sqrt(len(pictures))))
     lines = max(1, math.ceil(len(pictures) / columns))
-    whole = Image.new("RGBA", (columns * size, lines * size))
-    for i, picture in enumerate(pictures):
-        if picture is not None:
-            small = _fitted(picture, size)
-            left, top = (size - small.width) // 2, (size - small.height) // 2
-            whole.paste(small, (i % columns * size + left, i // columns * size + top))
+    fitted = [None if picture is None else _fitted(picture, size) for picture in pictures]
+    grey = all(image is None or image.mode == "L" for image in fitted)
+    whole = Image.new("L" if grey else "RGB", (columns * size, lines * size))
+    for i, image in enumerate(fitted):
+        if image is not None:
+            left, top = (size - image.width) // 2, (size - image.height) // 2
+            whole.paste(image, (i % columns * size + left, i // columns * size + top))
     stream = io.BytesIO()
-    whole.save(stream, "WEBP", quality=_QUALITY, method=0)
+    whole.save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()
 
 
 def _fitted(picture: bytes, size: int) -> Image.Image:
     with Image.open(io.BytesIO(picture)) as opened:
-        image = opened.convert("RGB")
+        image: Image.Image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
+        image.load()
     scale = size / max(image.size)
     fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     if fitted == image.size:
