@@ -17,7 +17,7 @@ from morphospace.learn.data import collate_stacks
 from morphospace.learn.encoders import encoder
 from morphospace.learn.finish import reference_of
 from morphospace.learn.health import Health, Verdict
-from morphospace.learn.methods import BYOL, METHODS, SimCLR
+from morphospace.learn.methods import BYOL, JOINT, SimCLR
 from morphospace.learn.record import load_method, preparation_of
 from morphospace.learn.views import plain_view, views
 from morphospace.runs import Run
@@ -510,9 +510,9 @@ def test_gaussian_vectors_are_half_a_percent_novel():
     assert float((distance > limit).double().mean()) == pytest.approx(0.005, abs=0.002)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_runs_of_every_method_embed(name, store, tmp_path):
-    kind = METHODS[name]
+    kind = JOINT[name]
     trained = fit(tmp_path / "run", small(kind, encoder("resnet18", last_layer=1), layer="layer1"), epochs=1)
     found = embed(str(trained.path), store, out=tmp_path / "a.emb", device="cpu")
     assert found.dim == 64

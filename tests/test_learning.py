@@ -15,7 +15,7 @@ from morphospace.learn.data import open_data
 from morphospace.learn.encoders import encoder
 from morphospace.learn.health import Health, Verdict, check_health
 from morphospace.learn.losses import mean_cosine
-from morphospace.learn.methods import BYOL, METHODS
+from morphospace.learn.methods import BYOL, JOINT
 from morphospace.learn.methods.base import Loss
 from morphospace.learn.probe import knn_probe
 from morphospace.learn.vectors import vectors_of
@@ -72,12 +72,12 @@ def judged_here(monkeypatch):
     monkeypatch.setattr(train_module, "doctor", lambda *_, **__: Health(Verdict.UNKNOWN, (), {}))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_shapes_are_told_apart_better_after_training(name, sky, data, kinds, tmp_path):
     gains = []
     for seed in SEEDS:
         torch.manual_seed(seed)
-        method = METHODS[name](encoder("light"), **SMALLER.get(name, {}))
+        method = JOINT[name](encoder("light"), **SMALLER.get(name, {}))
         before, after, z, p = learn(method, sky, data, kinds, tmp_path / str(seed), seed=seed)
         gains.append(after - before)
         assert float(mean_cosine(p)) < 0.7

@@ -17,7 +17,7 @@ from morphospace.errors import ConfigError, ShapeError
 from morphospace.learn.encoders import encoder
 from morphospace.learn.loop import draw_batch
 from morphospace.learn.losses import correlation_loss, mean_cosine, negative_cosine
-from morphospace.learn.methods import BYOL, METHODS, Batch, Loss, Method, SimCLR, VICReg
+from morphospace.learn.methods import BYOL, JOINT, Batch, Loss, Method, SimCLR, VICReg
 from morphospace.learn.prepare import Preparation
 from morphospace.learn.views import Collated, Views
 
@@ -117,9 +117,9 @@ def check_wiring(method):
 # wiring
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_wiring(name):
-    check_wiring(small(METHODS[name]))
+    check_wiring(small(JOINT[name]))
 
 
 class SharedEncoder(BYOL):
@@ -216,18 +216,18 @@ def test_a_method_of_one_view_is_found():
 # the contract
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_every_constructor_argument_is_an_attribute(name):
     """A run rebuilds a method from these."""
-    method = small(METHODS[name])
-    names = set(inspect.signature(METHODS[name]).parameters) - {"encoder", "layer"}
+    method = small(JOINT[name])
+    names = set(inspect.signature(JOINT[name]).parameters) - {"encoder", "layer"}
     assert {n for n in names if not hasattr(method, n)} == set()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 @pytest.mark.parametrize("layer, dim", [(None, 128), ("layer1", 32), (0, 32)])
 def test_vectors_and_projections_have_the_sizes_told(name, layer, dim):
-    method = small(METHODS[name], layer=layer).eval()
+    method = small(JOINT[name], layer=layer).eval()
     x = torch.randn(3, 1, 24, 24)
     assert method.dim == dim
     assert method.outputs(x)["vector"].shape == (3, dim)
@@ -236,9 +236,9 @@ def test_vectors_and_projections_have_the_sizes_told(name, layer, dim):
     assert method.network.stem is not None
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_the_order_of_the_batch_does_not_matter(name):
-    method = small(METHODS[name])
+    method = small(JOINT[name])
     batch = drawn(method)
     order = torch.randperm(12)
     one = method(batch, 0.5).total
@@ -246,17 +246,17 @@ def test_the_order_of_the_batch_does_not_matter(name):
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_swapping_the_views_does_not_matter(name):
-    method = small(METHODS[name])
+    method = small(JOINT[name])
     batch = drawn(method)
     one = method(batch, 0.5).total
     torch.testing.assert_close(one, method(batch._replace(views=batch.views[::-1]), 0.5).total)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_the_smallest_batch_gives_a_finite_loss(name):
-    method = small(METHODS[name])
+    method = small(JOINT[name])
     loss = method(drawn(method, n=2), 0.0)
     loss.total.backward()
     assert torch.isfinite(loss.total)
@@ -264,19 +264,19 @@ def test_the_smallest_batch_gives_a_finite_loss(name):
     assert all(torch.isfinite(t) for t in (*loss.terms.values(), *loss.stats.values()))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_weight_decay_spares_norms_and_biases(name):
-    decayed, spared = small(METHODS[name]).param_groups(0.5)
+    decayed, spared = small(JOINT[name]).param_groups(0.5)
     assert all(p.ndim > 1 for p in decayed["params"])
     assert all(p.ndim == 1 for p in spared["params"])
     assert spared["weight_decay"] == 0
     assert "weight_decay" not in decayed
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_the_papers_are_cited(name):
-    assert METHODS[name].paper.split()[0].lower() in METHODS[name].bibtex
-    assert METHODS[name].paper in METHODS[name].__doc__
+    assert JOINT[name].paper.split()[0].lower() in JOINT[name].bibtex
+    assert JOINT[name].paper in JOINT[name].__doc__
 
 
 def test_flux_and_masks_come_to_a_method_that_asks():
@@ -301,10 +301,10 @@ def test_the_parent_class_asks_for_what_is_missing():
         method.projections(torch.zeros(2, 1, 16, 16))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_an_encoder_without_vectors_is_refused(name):
     with pytest.raises(ShapeError, match=r"encoder must return \(B, D\)"):
-        METHODS[name](nn.Conv2d(1, 4, 3))
+        JOINT[name](nn.Conv2d(1, 4, 3))
 
 
 # equations
@@ -381,9 +381,9 @@ def test_vicreg_is_bardes_eq_6():
     assert float(loss.total.detach()) == pytest.approx(3 * s + 5 * v + 7 * c, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", JOINT)
 def test_decorrelation_is_added_to_the_papers_loss(name):
-    plain, more = small(METHODS[name], decorrelate=0.0), small(METHODS[name], decorrelate=0.3)
+    plain, more = small(JOINT[name], decorrelate=0.0), small(JOINT[name], decorrelate=0.3)
     batch = drawn(plain)
     z, p, _, _ = projections_of(more, batch)
     extra = 0.3 * (correlation_loss(z[0]) + correlation_loss(z[1]))
@@ -393,7 +393,7 @@ def test_decorrelation_is_added_to_the_papers_loss(name):
     assert "redundancy" not in one.terms
     torch.testing.assert_close(one.stats["mean_cosine"], mean_cosine(p[0]))
     with pytest.raises(ConfigError, match=rf"decorrelate of {name} must not be negative; got -0.1"):
-        small(METHODS[name], decorrelate=-0.1)
+        small(JOINT[name], decorrelate=-0.1)
 
 
 # BYOL's knobs

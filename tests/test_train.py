@@ -28,7 +28,7 @@ from morphospace.learn.encoders import encoder
 from morphospace.learn.health import Health, Verdict
 from morphospace.learn.loop import HeldInterrupts
 from morphospace.learn.memory import keep_freed_memory
-from morphospace.learn.methods import BYOL, METHODS, Loss, Method, Phase, SimCLR
+from morphospace.learn.methods import BYOL, JOINT, Loss, Method, Phase, SimCLR
 from morphospace.learn.record import load_method, preparation_of
 from morphospace.learn.schedule import Schedule
 from morphospace.learn.stop import Stop, Watch
@@ -182,12 +182,12 @@ def test_killed_before_its_verdict(judged, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name, network",
-    [*((name, lambda: tiny(dropout=0.3)) for name in METHODS), ("BYOL", lambda: encoder("light"))],
-    ids=[*METHODS, "BYOL of light"],
+    [*((name, lambda: tiny(dropout=0.3)) for name in JOINT), ("BYOL", lambda: encoder("light"))],
+    ids=[*JOINT, "BYOL of light"],
 )
 def test_every_method_goes_on_exactly(name, network, tmp_path):
     """Dropout draws from torch's own generator, whose state must come back too."""
-    kind = METHODS[name]
+    kind = JOINT[name]
     torch.manual_seed(0)
     first, other = network(), network()
     other.load_state_dict(first.state_dict())

@@ -30,6 +30,10 @@ class Progress:
         Batches done in the epoch under way.
     sums : dict of str to float
         Sums over these batches of all that the history records.
+    began : int
+        Epochs done when the phase under way began.
+    least, unimproved : float, int
+        Least loss of an epoch of this phase, and epochs since then.
     best : float
         Best figure of the stopping rule so far.
     waited : int
@@ -42,6 +46,9 @@ class Progress:
     started: int = -1
     batch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    began: int = 0
+    least: float = float("inf")
+    unimproved: int = 0
     best: float = float("-inf")
     waited: int = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 import signal
 import sys
 import threading
@@ -31,6 +32,8 @@ from morphospace.learn.views import Collated, Views, make_view
 from morphospace.runs import Run, placing, save_tensors
 
 __all__ = ["HeldInterrupts", "Training", "draw_batch"]
+
+_SETTLED = 1e-3  # part of the loss by which an epoch must be better to count
 
 
 def draw_batch(block: Collated, method: Method, views: Views, generator: torch.Generator) -> Batch:
@@ -86,6 +89,7 @@ class Training:
         self.run, self.fabric, self.method = run, fabric, method
         self.data, self.views, self.settings, self.loop = data, views, settings, loop
         self.progress = Progress()
+        method.stretch = views.prepare.stretch
         world = fabric.world_size
         self.batch_size = max(2, min(settings.batch_size, len(data)) // world)
         self.batches = max(1, len(data) // (self.batch_size * world))
@@ -213,13 +217,17 @@ class Training:
             self._whole = False
             generator = self._generator(-1 - p.phase)
             self.method.on_phase_start(phase, self._batches(self._generator(-1 - p.phase), generator))
+            self._agree()
+            p.began, p.least, p.unimproved = p.epoch, float("inf"), 0
             p.started, self._whole = p.phase, True
-        while p.epoch < first_epoch + length and not self._patience_lost:
+        while p.epoch < p.began + length and not self._patience_lost and not self._settled(phase):
             began, done = time.monotonic(), p.batch
             for block in self._rest_of_epoch():
-                part = (p.step - first_epoch * self.batches) / (length * self.batches)
+                done_here = p.step - p.began * self.batches
                 self._whole = False
-                loss = self._step(block, part, sum(epochs) * self.batches)
+                # a phase that ended before its share leaves its place in the schedule of the rate empty
+                at = first_epoch * self.batches + done_here
+                loss = self._step(block, done_here / (length * self.batches), at, sum(epochs) * self.batches)
                 self._add_up(loss)
                 p.step, p.batch, self._whole = p.step + 1, p.batch + 1, True
                 bar.update()
@@ -231,9 +239,18 @@ class Training:
             rate = (p.batch - done) * self.batch_size * self.fabric.world_size / max(time.monotonic() - began, 1e-9)
             self._end_epoch(phase, rate)
 
-    def _step(self, block: Collated, part: float, steps: int) -> Loss:
+    def _settled(self, phase: Phase) -> bool:
+        return bool(phase.settle) and self.progress.unimproved >= phase.settle
+
+    def _agree(self) -> None:
+        """Give every process what the first has made of a phase's start."""
+        if self.fabric.world_size > 1:
+            for tensor in self.method.state_dict().values():
+                tensor.copy_(self.fabric.broadcast(tensor))
+
+    def _step(self, block: Collated, part: float, at: int, steps: int) -> Loss:
         p = self.progress
-        factor = self.loop.schedule.factor(p.step, steps, self.settings.epochs)
+        factor = self.loop.schedule.factor(at, steps, self.settings.epochs)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         block = block.to(self.fabric.device)
@@ -291,6 +308,8 @@ class Training:
         figures = {k: v / max(1, p.batch) for k, v in self._sums_so_far().items()}
         lr = float(self.optimizer.param_groups[0]["lr"])
         p.epoch, p.batch, self._sums = p.epoch + 1, 0, {}
+        if phase.settle:
+            self._note_loss(self.fabric.broadcast(figures["loss"]))
         figures |= self._look()
         if self.fabric.is_global_zero:
             row = {"epoch": p.epoch, "phase": phase.name, "lr": lr, "images_per_s": round(rate, 1), **figures}
@@ -301,6 +320,13 @@ class Training:
             for name, value in figures.items():
                 self._events.add_scalar(name, value, p.epoch)
         self._whole = True
+
+    def _note_loss(self, loss: float) -> None:
+        p = self.progress
+        if loss < p.least - _SETTLED * abs(p.least if math.isfinite(p.least) else loss):
+            p.least, p.unimproved = loss, 0
+        else:
+            p.unimproved += 1
 
     def _trim_history(self) -> None:
         # epochs after the checkpoint are done again; their rows would stand twice

@@ -11,13 +11,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, StoreError
+from morphospace.learn.encoders.astrovader import AstroVaDErEncoder
 from morphospace.learn.encoders.light import Light
+from morphospace.learn.encoders.residual import ResidualEncoder
 from morphospace.learn.encoders.resnet import ResNet18
 from morphospace.learn.layers import RepeatBands
 
 __all__ = ["ENCODERS", "encoder", "load_weights"]
 
-ENCODERS: dict[str, type[nn.Module]] = {"light": Light, "resnet18": ResNet18}
+ENCODERS: dict[str, type[nn.Module]] = {
+    "astrovader": AstroVaDErEncoder,
+    "light": Light,
+    "residual": ResidualEncoder,
+    "resnet18": ResNet18,
+}
 
 
 def encoder(
@@ -33,7 +40,8 @@ def encoder(
     Parameters
     ----------
     name : str
-        ``light`` (128 dimensions) or ``resnet18`` (512).
+        ``light`` (128 dimensions), ``resnet18`` (512) or, for methods with a decoder, ``residual`` (2,048) and
+        ``astrovader`` (4,096).
     bands : int, >= 1
         Number of bands of the images.
     last_layer : int, optional

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from morphospace.errors import ConfigError
 from morphospace.learn.layers import Intercept, representation_size
 from morphospace.learn.losses import correlation_loss
+from morphospace.sky.stretch import Stretch
 
 __all__ = ["Batch", "Loss", "Method", "Phase"]
 
@@ -37,10 +38,11 @@ class Loss(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A stretch of the training with one objective; `share` is its part of all epochs."""
+    """A stretch of the training with one objective."""
 
     name: str = "train"
-    share: float = 1.0
+    share: float = 1.0  # part of all epochs
+    settle: int = 0  # epochs without a better loss after which it ends before its share; 0 to run all
 
 
 class Method(nn.Module):
@@ -67,6 +69,8 @@ class Method(nn.Module):
         Side of each view as a multiple of the preparation's size; two entries of 1.0 are two full views.
     needs_flux : bool
         Whether the batch shall carry flux and masks.
+    stretch : Stretch
+        The curve between flux and views; `train` sets it to that of its views.
     paper, bibtex : str
         What METHODS.md cites.
     """
@@ -76,6 +80,7 @@ class Method(nn.Module):
 
     view_sizes: tuple[float, ...] = (1.0, 1.0)
     needs_flux: bool = False
+    stretch: Stretch = Stretch("linear")
 
     def __init__(self, encoder: nn.Module, *, layer: str | int | None = None, decorrelate: float = 0.0) -> None:
         super().__init__()

@@ -1,0 +1,318 @@
+"""Variational deep embedding (Jiang et al. 2017) with the phases of s3VDC (Cao et al. 2020)."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.errors import ConfigError, NotFittedError
+from morphospace.learn.likelihoods import Likelihood
+from morphospace.learn.methods.base import Batch, Phase
+from morphospace.learn.methods.vae import VAE, Divergence
+from morphospace.learn.mixture import (
+    MOST_COMPONENTS,
+    Mixture,
+    bounded,
+    fit_mixture,
+    kl_mixture,
+    kl_normal,
+    responsibilities,
+)
+
+__all__ = ["Plan", "VaDE"]
+
+logger = logging.getLogger(__name__)
+_NARROWEST, _WIDEST = -9.0, 9.0  # bounds of the log-variance of a component
+_DEAD = 0.01  # part of an equal share of the images, below which a component is dead
+_WARMUP, _ANNEAL, _STATIC = range(3)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases of a VaDE: a warm-up without mixture, then periods in which the mixture's weight rises and stays.
+
+    Parameters
+    ----------
+    warmup : float, 0 to 1
+        Part of all epochs for the warm-up.
+    weight : float, >= 0
+        Of the divergence from N(0, I) in the warm-up.
+    batches : int, >= 1
+        From whose latents the mixture is started.
+    periods : int, >= 1
+        How often the weight of the mixture rises from 0 as (t / T)^3 and then stays at beta.
+    anneal : float, 0 to 1
+        Part of a period in which it rises.
+    spread : float, >= 0
+        Largest difference of the logarithms of an image's responsibilities in training; 0 for no limit.
+    sampled : bool
+        Whether responsibilities are those of the sample, as in the paper, or those for which the bound is highest.
+    balance : float, 0 to 1, optional
+        Part of the divergence's gradient that goes to the mixture, the rest to the posterior; both whole if not given.
+    settle : int, >= 0
+        Epochs without a better loss after which warm-up and static phases end; 0 to run all of them.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+    """
+
+    warmup: float = 0.3
+    weight: float = 0.01
+    batches: int = 200
+    periods: int = 2
+    anneal: float = 0.5
+    spread: float = 0.0
+    sampled: bool = False
+    balance: float | None = None
+    settle: int = 0
+
+    def __post_init__(self) -> None:
+        shares = (self.warmup, self.anneal, 0.5 if self.balance is None else self.balance)
+        if not all(0 <= share <= 1 for share in shares) or self.warmup == 1:
+            msg = f"warmup, anneal and balance of a plan must lie in [0, 1], warmup below 1; got {shares}."
+            raise ConfigError(msg)
+        if self.batches < 1 or self.periods < 1 or self.weight < 0 or self.spread < 0 or self.settle < 0:
+            msg = (
+                "a plan needs batches >= 1, periods >= 1, weight >= 0, spread >= 0 and settle >= 0; "
+                f"got {self.batches}, {self.periods}, {self.weight}, {self.spread} and {self.settle}."
+            )
+            raise ConfigError(msg)
+
+
+class VaDE(VAE):
+    """A variational autoencoder whose prior is a mixture of Gaussians: it finds kinds while it learns the space.
+
+    Parameters
+    ----------
+    encoder : Module
+        (B, C, S, S) to (B, D).
+    layer : str or int, optional
+        Layer of the encoder to read instead of its output.
+    latents : int, >= 1
+        Length of the vectors.
+    decoder : str or Module
+        See `AE`.
+    size : int, >= 8
+        Side of the images; that of the views.
+    likelihood : {"squared", "gaussian", "bernoulli", "noisy"}
+        See `AE`.
+    k : int or "auto"
+        Number of components; with ``auto`` as many, of at most 30, as a Dirichlet process uses at the start.
+    beta : float, >= 0
+        Weight of the divergence from the mixture; 1 is the bound itself.
+    free_bits : float, >= 0
+        Nats of each latent, on average over a batch, that cost nothing more.
+    plan : Plan
+        Phases of the training.
+
+    Raises
+    ------
+    ConfigError
+        If an option is out of range or the decoder cannot make images of `size`.
+
+    Notes
+    -----
+    Jiang et al. 2017, eq. 12 and 16; phases, (t / T)^3 and the start from mini-batches of Cao et al. 2020; `balance` of
+    Hafner et al. 2021, algorithm 2; `free_bits` as in `VAE`. Departures: responsibilities are by default those that make the
+    bound highest, E[log N] in the place of one sample's log N; log-variances are bent into bounds; a component with less
+    than a hundredth of an equal share of the images at the start of a phase is left out from then on.
+    """
+
+    paper = "Jiang et al. 2017"
+    bibtex = """@inproceedings{jiang2017vade,
+  title = {Variational Deep Embedding: An Unsupervised and Generative Approach to Clustering},
+  author = {Jiang, Zhuxi and Zheng, Yin and Tan, Huachun and Tang, Bangsheng and Zhou, Hanning},
+  booktitle = {IJCAI},
+  year = {2017}
+}
+@article{cao2020s3vdc,
+  title = {Simple, Scalable, and Stable Variational Deep Clustering},
+  author = {Cao, Lele and Asadi, Sahar and Zhu, Wenfei and Schmidli, Christian and Sj{\\"o}berg, Michael},
+  journal = {arXiv:2005.08047},
+  year = {2020}
+}"""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        layer: str | int | None = None,
+        latents: int = 20,
+        decoder: str | nn.Module = "residual",
+        size: int = 64,
+        likelihood: Likelihood = "gaussian",
+        k: int | Literal["auto"] = 10,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+        plan: Plan | Mapping[str, Any] = Plan(),
+    ) -> None:
+        super().__init__(
+            encoder,
+            layer=layer,
+            latents=latents,
+            decoder=decoder,
+            size=size,
+            likelihood=likelihood,
+            beta=beta,
+            free_bits=free_bits,
+        )
+        if k != "auto" and not (isinstance(k, int) and k >= 1):
+            msg = f"k of {type(self).__name__} must be at least 1, or 'auto'; got {k!r}."
+            raise ConfigError(msg)
+        self.k = k
+        self.plan = plan if isinstance(plan, Plan) else Plan(**plan)  # a run records it as a table
+        slots = MOST_COMPONENTS if k == "auto" else k
+        self.component_logits = nn.Parameter(torch.zeros(slots))
+        self.component_means = nn.Parameter(torch.zeros(slots, latents))
+        self.component_widths = nn.Parameter(torch.zeros(slots, latents))  # log-variances, before their bounds
+        self.alive: Tensor
+        self.stage: Tensor
+        self.register_buffer("alive", torch.zeros(slots, dtype=torch.bool))
+        self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+
+    def phases(self) -> list[Phase]:
+        """Return the warm-up and the periods."""
+        plan = self.plan
+        period = (1 - plan.warmup) / plan.periods
+        found = [Phase("warm-up", plan.warmup, plan.settle)]
+        for i in range(1, plan.periods + 1):
+            found.append(Phase(f"anneal {i}", period * plan.anneal))
+            found.append(Phase(f"static {i}", period * (1 - plan.anneal), plan.settle))
+        return found
+
+    def param_groups(self, lr: float) -> list[dict[str, object]]:
+        """Return the optimiser's groups; the mixture has no weight decay."""
+        mixture = (self.component_logits, self.component_means, self.component_widths)
+        ours = {id(p) for p in mixture}
+        network = [p for p in self.parameters() if p.requires_grad and id(p) not in ours]
+        decay, rest = ([p for p in network if (p.ndim > 1) is matrix] for matrix in (True, False))
+        return [
+            {"params": decay, "lr": lr},
+            {"params": rest, "lr": lr, "weight_decay": 0.0},
+            {"params": list(mixture), "lr": lr, "weight_decay": 0.0},
+        ]
+
+    def on_phase_start(self, phase: Phase, batches: Iterable[Batch]) -> None:
+        """Start the mixture from the latents of the warm-up, or leave out its dead components.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than 5 images for each component.
+        """
+        source = iter(batches)
+        if phase.name == "warm-up":
+            super().on_phase_start(phase, source)
+            return
+        self.stage.fill_(_ANNEAL if phase.name.startswith("anneal") else _STATIC)
+        mean, log_variance = self._posteriors(source)
+        if not bool(self.alive.any()):
+            self._start(mean)
+        else:
+            self._bury(responsibilities(self.mixture(), mean, log_variance))
+
+    def mixture(self) -> Mixture:
+        """Return the living components: log-weights (k,), means (k, latents) and log-variances (k, latents), float32.
+
+        Raises
+        ------
+        NotFittedError
+            If the training has not come to the mixture's start.
+        """
+        if not bool(self.alive.any()):
+            msg = f"this {type(self).__name__} has no mixture yet: it begins after the warm-up. Train it to its end."
+            raise NotFittedError(msg)
+        return Mixture(
+            self.component_logits[self.alive].float().log_softmax(dim=0),
+            self.component_means[self.alive].float(),
+            bounded(self.component_widths[self.alive], _NARROWEST, _WIDEST),
+        )
+
+    def responsibilities(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """Return the probability of each living component, (N, k), for posteriors (N, latents)."""
+        return responsibilities(self.mixture(), mean, log_variance)
+
+    def divergence(self, mean: Tensor, log_variance: Tensor, z: Tensor, progress: float) -> Divergence:
+        """Return the divergence of posteriors, of which `z` is a sample, from the mixture; in the warm-up from N(0, I)."""
+        stage = int(self.stage)
+        if stage == _WARMUP:
+            # the mixture has no part in it yet, but processes that train together want a gradient of every parameter
+            unused = 0.0 * sum(p.sum() for p in (self.component_logits, self.component_means, self.component_widths))
+            return Divergence(kl_normal(mean, log_variance), torch.zeros_like(mean[:, 0]) + unused, self.plan.weight)
+        weight = self.beta * (progress**3 if stage == _ANNEAL else 1.0)
+        mixture = self.mixture()
+        if self.plan.balance is None:
+            return Divergence(*self._from_mixture(mixture, mean, log_variance, z), weight)
+        still = (t.detach() for t in (mean, log_variance, z))
+        learns = self._from_mixture(mixture, *still)
+        holds = self._from_mixture(Mixture(*(t.detach() for t in mixture)), mean, log_variance, z)
+        part = self.plan.balance
+        dimensions, component = (part * one + (1 - part) * other for one, other in zip(learns, holds, strict=True))
+        return Divergence(dimensions, component, weight)
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what `VAE` does, and "component", the number of the most probable one, with its "probability".
+
+        Before the mixture has started both are NaN.
+        """
+        mean, log_variance = self.encode(x)
+        if bool(self.alive.any()):
+            probability, component = self.responsibilities(mean, log_variance).max(dim=1)
+        else:
+            probability = component = torch.full_like(mean[:, 0], torch.nan)
+        return {
+            "vector": mean,
+            "width": torch.exp(0.5 * log_variance).mean(dim=1),
+            "error": self.errors(x, mean),
+            "component": component.float(),
+            "probability": probability,
+        }
+
+    def _from_mixture(self, mixture: Mixture, mean: Tensor, log_variance: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        where = (z, None) if self.plan.sampled else (mean, log_variance)
+        gamma = responsibilities(mixture, *where, spread=self.plan.spread)
+        found = kl_mixture(mixture, mean, log_variance, gamma)
+        return found.dimensions, found.component
+
+    @torch.no_grad()
+    def _posteriors(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+        was_training = self.training
+        self.eval()
+        pairs = [self.encode(self.one_view(batch)) for batch in itertools.islice(batches, self.plan.batches)]
+        self.train(was_training)
+        mean, log_variance = zip(*pairs, strict=True)
+        return torch.cat(mean), torch.cat(log_variance)
+
+    @torch.no_grad()
+    def _start(self, mean: Tensor) -> None:
+        seed = int(torch.randint(2**31 - 1, ()))  # of the state that a checkpoint brings back
+        found = fit_mixture(mean.cpu().numpy(), self.k, seed=seed)
+        n = len(found.means)
+        self.alive[:n] = True
+        self.component_logits[:n] = found.log_weights.to(mean)
+        self.component_means[:n] = found.means.to(mean)
+        self.component_widths[:n] = found.log_variances.to(mean).clamp(_NARROWEST + 1, _WIDEST - 1)
+        logger.info("mixture of %d components started from %d images", n, len(mean))
+
+    @torch.no_grad()
+    def _bury(self, gamma: Tensor) -> None:
+        share = gamma.mean(dim=0)  # (k,)
+        dead = share < _DEAD / len(share)
+        if bool(dead.any()):
+            numbers = self.alive.nonzero()[:, 0]
+            logger.warning(
+                "component %s of %d holds less than %.2g of the images and is left out; %d remain. Ask for a smaller k.",
+                ", ".join(str(int(n)) for n in numbers[dead]),
+                len(share),
+                _DEAD / len(share),
+                int((~dead).sum()),
+            )
+            self.alive[numbers[dead]] = False
