@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import signal
 import subprocess
@@ -190,7 +191,9 @@ def test_rows_are_all_done_whatever_the_tasks_are(tmp_path):
     rows = [(row, source.label(row)) for row in range(5)]
     work = Work(source, parse_keep("all"), None, None, None, None, {})
     pieces = list(curate_rows(work, iter(rows), 5, 0))
-    assert [entry.path for piece in pieces for entry in piece.entries] == [label.key for _, label in rows]
+    told = [json.loads(line)["path"] for piece in pieces for line in piece.lines.splitlines()]
+    assert told == [label.key for _, label in rows]
+    assert sum(piece.n for piece in pieces) == 5
     assert sum(len(piece.batch) for piece in pieces if piece.batch is not None) == 5
 
 
@@ -199,7 +202,7 @@ def test_rows_are_all_done_whatever_the_tasks_are(tmp_path):
 )
 def test_large_and_slow_images_go_few_at_a_time(seconds, image_bytes, n, processes):
     pace = hands._Pace(processes)
-    pace.learn(Piece([None] * n, "", None, [], [], seconds, image_bytes))
+    pace.learn(Piece(n, "", None, [], [], seconds, image_bytes))
     assert 1 <= pace.most() <= 2 * processes
     assert pace.most() == 1 or pace.most() * image_bytes * hands._COPIES <= hands._BYTES_AT_A_TIME
     task = next(pace.tasks(iter([(i, None) for i in range(1000)])))

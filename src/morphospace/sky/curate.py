@@ -236,12 +236,12 @@ class _Job:
             )
             thumbs = stack.enter_context(ThumbsWriter(self.out, resume=bool(past)))
             journal = stack.enter_context(Journal(self.out / JOURNAL, self.settings, past.values()))
-            desk = Desk(writer, thumbs, journal, self.kept)
+            desk = Desk(writer, thumbs, journal, self.kept, past.values())
             bar = stack.enter_context(tqdm(total=len(new), desc="curate", unit="image", disable=None))
             for piece in curate_rows(work, _labelled(source, new, past), len(new), self.intake.processes):
                 desk.take(piece)
-                bar.update(len(piece.entries))
-            entries = list(journal.entries.values())
+                bar.update(piece.n)
+            entries = list(read_journal(self.out / JOURNAL)[1].values())
             verdicts = settle(entries, self.kept, self.intake.group_radius_arcsec)
             of = {verdict.row.id: verdict for verdict in verdicts}
             ids = writer.table(["id"])["id"].to_pylist()

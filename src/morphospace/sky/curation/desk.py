@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 
-from morphospace.sky.curation.journal import Journal
+from morphospace.sky.curation.journal import Entry, Journal
 from morphospace.sky.curation.keep import Keep
 from morphospace.sky.curation.work import Piece
 from morphospace.sky.cutouts import CutoutsWriter
@@ -28,13 +29,17 @@ class Desk:
         What they go into.
     keep : Keep
         Whether rows that repeat others are left out.
+    past : iterable of Entry
+        What earlier runs have written.
     """
 
-    def __init__(self, writer: CutoutsWriter, thumbs: ThumbsWriter, journal: Journal, keep: Keep) -> None:
+    def __init__(
+        self, writer: CutoutsWriter, thumbs: ThumbsWriter, journal: Journal, keep: Keep, past: Iterable[Entry] = ()
+    ) -> None:
         self._writer, self._thumbs, self._journal = writer, thumbs, journal
         self._drops_repeats = Flag.DUPLICATE in keep.dropped
         self._first: dict[str, str] = {}
-        for entry in journal.entries.values():
+        for entry in past:
             for row in entry.rows:
                 if row.reason is None:
                     self._is_repeat(row.id, row.sha256)
@@ -43,7 +48,7 @@ class Desk:
         """Write a piece."""
         for fault in piece.faults:
             _logger.error("%s", fault)
-        self._journal.add(piece.entries, piece.lines)
+        self._journal.add(piece.lines)
         self._thumbs.extend(piece.thumbs)
         if piece.batch is not None:
             self._write(piece.batch)

@@ -64,7 +64,7 @@ class _Pace:
 
     def learn(self, piece: Piece) -> None:
         """Take in a piece: slow images go one at a time, large ones to few processes."""
-        each = piece.seconds / max(len(piece.entries), 1)
+        each = piece.seconds / max(piece.n, 1)
         self._rows = max(1, min(_TASK_ROWS, round(_TASK_SECONDS / max(each, 1e-6))))
         self._bytes = max(piece.image_bytes, self._bytes // 2)
 

@@ -38,7 +38,7 @@ class Stamp(NamedTuple):
     mtime_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: str | Path) -> Self:
         """Look at a file."""
         try:
             stat = os.stat(path)
@@ -64,7 +64,7 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """Append entries to the journal of a store.
+    """Append entries to the journal of a store. They are on disk only: a row would take a kilobyte of memory.
 
     Every line reaches the system before the pixels of its rows reach a file, so that no row is without its line
     however the process ends. Only the first of very many sources of one field come before its line; resumed, rows
@@ -81,10 +81,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], entries: Iterable[Entry] = ()) -> None:
-        self.entries = {entry.path: entry for entry in entries}
         with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
             file.write(json.dumps({"settings": settings}) + "\n")
-            file.writelines(line_of(entry) for entry in self.entries.values())
+            file.writelines(line_of(entry) for entry in entries)
         self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -95,11 +94,8 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def add(self, entries: Iterable[Entry], lines: str) -> None:
-        """Write entries, whose `line_of` are `lines`; a later one for the same path takes its place."""
-        for entry in entries:
-            self.entries.pop(entry.path, None)
-            self.entries[entry.path] = entry
+    def add(self, lines: str) -> None:
+        """Write entries as `line_of` gives them; a later one for the same path takes the place of an earlier."""
         self._file.write(lines)
         self._file.flush()
 

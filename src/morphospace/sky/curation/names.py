@@ -16,7 +16,7 @@ _LONGEST_FIRST = "|".join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=l
 _SUFFIX = re.compile(rf"(?<=.)(?:{_LONGEST_FIRST})\Z", re.IGNORECASE | re.DOTALL)  # .fits.gz goes as a whole
 
 
-def name_files(files: Sequence[Path], taken: Mapping[str, str] | None = None) -> dict[str, str]:
+def name_files(files: Sequence[str | Path], taken: Mapping[str, str] | None = None) -> dict[str, str]:
     """Give each file an id.
 
     The name without suffix where no other file has it, else the path below the folder that all share without suffix,
@@ -24,7 +24,7 @@ def name_files(files: Sequence[Path], taken: Mapping[str, str] | None = None) ->
 
     Parameters
     ----------
-    files : sequence of Path
+    files : sequence of path
         The files, each once.
     taken : mapping of str to str, optional
         Ids given before, by absolute path: those files keep them, others do not get them.

@@ -35,9 +35,10 @@ _PATIENCE_S = 0.5  # what is done is handed over at least so often: a kill costs
 class Piece(NamedTuple):
     """Some rows, finished: nothing is left but to write them."""
 
-    entries: list[Entry]
+    n: int
+    """Rows of the source."""
     lines: str
-    """The entries as the journal has them."""
+    """What the journal says of them."""
     batch: pa.RecordBatch | None
     """Rows of the store; of a field with many sources, they may come before its entry."""
     thumbs: list[tuple[str, str, bytes]]
@@ -118,7 +119,7 @@ class Work:
             rows=tuple(rows),
             remarks=tuple(map(printable, remarks)),
         )
-        tray.entries.append(entry)
+        tray.lines.append(line_of(entry))
         if tray.is_full or tray.is_late:
             yield
 
@@ -155,7 +156,7 @@ class _Tray:
         self._begin()
 
     def _begin(self) -> None:
-        self.entries: list[Entry] = []
+        self.lines: list[str] = []
         self.faults: list[str] = []
         self.image_bytes = 0
         self._rows: list[dict[str, Any]] = []
@@ -172,7 +173,7 @@ class _Tray:
 
     @property
     def is_full(self) -> bool:
-        return self._bytes >= BATCH_BYTES or len(self._thumbs) >= BATCH_ROWS or len(self.entries) >= BATCH_ROWS
+        return self._bytes >= BATCH_BYTES or len(self._thumbs) >= BATCH_ROWS or len(self.lines) >= BATCH_ROWS
 
     @property
     def is_late(self) -> bool:
@@ -180,8 +181,8 @@ class _Tray:
 
     def hand_over(self) -> Piece:
         piece = Piece(
-            self.entries,
-            "".join(map(line_of, self.entries)),
+            len(self.lines),
+            "".join(self.lines),
             encode_batch(self._rows, self._columns) if self._rows else None,
             self._thumbs,
             self.faults,

@@ -45,10 +45,10 @@ class FileSource:
     def __init__(
         self, files: Sequence[str | Path], hdu: str | int | None = None, reader: ReadsFile = read_image
     ) -> None:
-        by_path: dict[str, Path] = {}
+        by_path: dict[str, str] = {}
         for file in files:
-            by_path.setdefault(os.path.abspath(file), Path(file))
-        self.files = tuple(by_path.values())
+            by_path.setdefault(os.path.abspath(file), os.fspath(file))
+        self.files = tuple(by_path.values())  # not Path: it takes four times the memory
         self.hdu = hdu
         self.reader = reader
 
@@ -58,20 +58,19 @@ class FileSource:
     def label(self, i: int) -> Label:
         """Name row `i` by its file, with as much of the path as tells it from the others."""
         file = self.files[i]
-        path = os.path.abspath(file)
-        return Label(path, str(file), self._names[path], Stamp.of(file))
+        return Label(os.path.abspath(file), file, self._names[i], Stamp.of(file))
 
     def read(self, i: int) -> Image:
         """Read file `i`."""
-        return self.reader(self.files[i], hdu=self.hdu)
+        return self.reader(Path(self.files[i]), hdu=self.hdu)
 
     def columns(self, i: int) -> dict[str, Any]:
         """Give nothing: plain files have no table beside them."""
         return {}
 
     @cached_property
-    def _names(self) -> dict[str, str]:
-        return name_files(self.files)
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name_files(self.files).values())
 
     def __reduce__(self) -> tuple[type[FileSource], tuple[Any, ...]]:
         return type(self), (self.files, self.hdu, self.reader)  # without the names, which only the first process needs
