@@ -1,0 +1,1 @@
+"""From the space of shapes to physics and labels."""
