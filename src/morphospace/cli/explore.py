@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
+from morphospace.cli.output import emit
 from morphospace.config import call_from
 
 __all__ = ["explore_command"]
@@ -31,4 +32,7 @@ def explore_command(config: dict[str, Any], embeddings: str, cutouts: str | None
     from morphospace.explore.explore import explore
 
     state().interrupted = "the page has ended; labels are safe beside the embeddings"
-    call_from(config.get("explore", {}), partial(explore, embeddings, cutouts), "explore", source=SOURCE)
+    target = partial(explore, embeddings, cutouts)
+    written = call_from(config.get("explore", {}), target, "explore", source=SOURCE)
+    if written is not None:
+        emit({"page": str(written)}, f"written to '{written}'", as_json=state().json)

@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from starlette.responses import Response
 
 from morphospace.errors import DataError, MissingDependencyError, MorphospaceError, StoreError
 
-__all__ = ["Asked", "Handler", "arrays", "as_error", "plain", "refuse", "sentence", "told", "told_json"]
+__all__ = ["Asked", "Handler", "arrays", "as_error", "joined", "plain", "refuse", "sentence", "told", "told_json"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,21 +55,23 @@ def told(value: Any, *, status: int = 200) -> Response:  # noqa: ANN401
     return Response(told_json(value), status_code=status, media_type="application/json")
 
 
-def arrays(values: NDArray[Any], **about: Any) -> Response:  # noqa: ANN401
+def arrays(values: NDArray[Any], headers: Mapping[str, str] | None = None) -> Response:
     """Answer with the bytes of an array, little-endian and in C order.
 
     Parameters
     ----------
     values : array
-    **about
-        Headers: ``full_shape=[1, 2]`` becomes ``X-Full-Shape: [1,2]``. Text is written as JSON in ASCII, so that no
-        line break out of a FITS header can begin a header of its own.
+    headers : mapping, optional
+        Text that came from a file goes through `joined` before, so that no line break in it begins a header of its own.
     """
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    headers = {f"X-{name.replace('_', '-').title()}": told_json(value) for name, value in about.items()}
-    return Response(
-        little.data.cast("B") if little.size else b"", media_type="application/octet-stream", headers=headers
-    )
+    content = little.data.cast("B") if little.size else b""
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+def joined(values: Iterable[str | float | None]) -> str:
+    """Join values by commas for a header, percent-encoded; an unknown number is nan, no text is nothing."""
+    return ",".join("nan" if value is None else quote(str(value), safe="") for value in values)
 
 
 def sentence(message: str, status: int) -> Response:

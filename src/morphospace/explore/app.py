@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from morphospace.errors import StoreError
-from morphospace.explore import asking, labelling, questions, routes, samp
+from morphospace.explore import asking, labelling, questions, results, routes, samp
 from morphospace.explore.answers import Asked, Handler, as_error
 from morphospace.explore.scene import Scene
 from morphospace.explore.security import Guard, TooLargeError
@@ -26,7 +26,7 @@ __all__ = ["STATIC", "make_app", "page_with_token"]
 
 STATIC = Path(__file__).parent / "static"
 _THREADS = 4  # questions that are worked on at a time: beyond the cores they only take memory
-_TOKEN = '<meta name="morphospace-token" content="">'
+_TOKEN = "__MORPHOSPACE_TOKEN__"
 _MEDIA = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -45,6 +45,8 @@ _API: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/api/thumbs/dropped/{token}", asking.dropped_thumb),
     ("GET", "/api/pixels/dropped/{token}", asking.dropped_pixels),
     ("GET", "/api/pixels/{row}", routes.pixels),
+    ("GET", "/api/clusters/{name}", results.clusters),
+    ("GET", "/api/anomalies/{name}", results.anomalies),
     ("POST", "/api/table", questions.table),
     ("POST", "/api/where", questions.where),
     ("POST", "/api/neighbours", questions.neighbours),
@@ -103,7 +105,7 @@ def page_with_token(token: str) -> bytes:
     if _TOKEN not in page:
         msg = f"the built page '{file.name}' has no place for the token; install morphospace again."
         raise StoreError(msg)
-    return page.replace(_TOKEN, _TOKEN.replace('""', f'"{html.escape(token)}"')).encode()
+    return page.replace(_TOKEN, html.escape(token)).encode()
 
 
 def _answering(

@@ -19,7 +19,7 @@ Kind: TypeAlias = Literal["number", "category", "text", "flags"]
 
 
 class Encoded(NamedTuple):
-    """A value for each row: float32 with NaN, int16 codes with -1, or int32 bits."""
+    """A value for each row: float32 with NaN, or int16 codes with -1; flags are float32 too, exact up to 24 bits."""
 
     kind: Kind
     values: NDArray[Any]
@@ -88,7 +88,7 @@ def encode(emb: Embeddings, described: Column) -> Encoded:
         msg = f"column '{described.name}' is text of many values, so nothing can be coloured by it."
         raise DataError(msg)
     if described.kind == "flags":
-        return Encoded("flags", column.cast(pa.int32(), safe=False).fill_null(0).to_numpy())
+        return Encoded("flags", np.nan_to_num(_floats(column)).astype(np.float32))
     if described.kind == "number":
         return Encoded("number", _floats(column).astype(np.float32))
     found = pc.index_in(_texts(column), value_set=pa.array(described.categories, pa.string()))

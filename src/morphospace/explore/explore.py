@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from morphospace.explore.app import make_app
+from morphospace.explore.app import STATIC, make_app
 from morphospace.explore.scene import Scene
 from morphospace.explore.security import new_token
 from morphospace.explore.serve import bind, serve
+from morphospace.explore.standalone import write_page
 from morphospace.sky.cutouts import Cutouts
 from morphospace.space.embeddings import Embeddings
 
@@ -26,8 +27,10 @@ def explore(
     color: Sequence[Any] | None = None,
     port: int = 8765,
     browser: bool = True,
-) -> None:
-    """Show embeddings as a page in the browser, until Ctrl-C.
+    export: str | Path | None = None,
+    overwrite: bool = False,
+) -> Path | None:
+    """Show embeddings as a page in the browser, until Ctrl-C, or write that page into one file.
 
     The page is served to this machine only.
 
@@ -42,15 +45,28 @@ def explore(
         Where it is served; where that is in use, the next one that is free. 0 takes any.
     browser : bool
         Open the page in the browser.
+    export : path, optional
+        Write the page of up to 5,000 objects into this file, which opens without a server, and serve nothing.
+    overwrite : bool
+        Replace a file that is there.
+
+    Returns
+    -------
+    Path or None
+        The file, where one was written.
 
     Raises
     ------
     DataError
         If the embeddings are empty, or no id of them is in the cutouts.
+    ConfigError
+        If there are too many objects for one file.
     StoreError
-        If a folder is no store, or no port is free.
+        If a folder is no store, no port is free, or the file cannot be written.
     """
     scene = open_scene(emb, cuts, color=color)
+    if export is not None:
+        return write_page(scene, export, STATIC, overwrite=overwrite)
     with bind(port) as listening:
         found = int(listening.getsockname()[1])
         app = make_app(scene, port=found, token=new_token())
@@ -59,6 +75,7 @@ def explore(
             logger.info("%s", note)
         logger.info("showing %s objects at %s - Ctrl-C ends it", f"{len(scene.emb):,}", address)
         serve(app, listening, opened=address if browser else None)
+    return None
 
 
 def open_scene(

@@ -16,7 +16,16 @@ from morphospace.explore.columns import Encoded
 from morphospace.explore.scene import Scene
 from morphospace.space.labels import LabelSet
 
-__all__ = ["describe_sets", "export_labels", "give_label", "label_column", "label_set", "new_set", "undo_label"]
+__all__ = [
+    "describe_sets",
+    "export_labels",
+    "give_label",
+    "label_column",
+    "label_set",
+    "labels_of",
+    "new_set",
+    "undo_label",
+]
 
 _FILES = {"csv": (".csv", "text/csv; charset=utf-8"), "votable": (".vot", "application/x-votable+xml")}
 _MOST_CLASSES = 100
@@ -33,10 +42,11 @@ def _told(one: LabelSet) -> dict[str, Any]:
 
 def label_set(scene: Scene, asked: Asked) -> Response:
     """Answer /api/labels/SET: the labels that objects have now."""
-    return told(_labels_of(scene, asked.path["name"]))
+    return told(labels_of(scene, asked.path["name"]))
 
 
-def _labels_of(scene: Scene, name: str) -> dict[str, Any]:
+def labels_of(scene: Scene, name: str) -> dict[str, Any]:
+    """Tell a set and the labels that objects have now."""
     labels = scene.known_labels()
     found = _told(labels.find(name))
     emb = scene.emb
@@ -77,7 +87,7 @@ def undo_label(scene: Scene, asked: Asked) -> Response:
     name = asked.path["name"]
     ids = scene.known_labels().undo(name)
     rows = [scene.emb.row_of(one) for one in ids if one in scene.emb]
-    return told({"rows": rows, **_labels_of(scene, name)})
+    return told({"rows": rows, **labels_of(scene, name)})
 
 
 def label_column(scene: Scene, name: str) -> Encoded:

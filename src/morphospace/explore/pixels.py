@@ -6,10 +6,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.wcs import WCS
-from astropy.wcs.utils import pixel_to_skycoord, skycoord_to_pixel
+from astropy.wcs import Wcsprm
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +16,9 @@ from morphospace.sky._intake import guarded
 from morphospace.sky.cutouts import Cutout
 
 __all__ = ["Pixels", "orientation", "pixels_of", "shrunk"]
+
+
+_STEP = 0.5  # pixels
 
 
 class Pixels(NamedTuple):
@@ -74,24 +75,21 @@ def _box(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float3
     return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX), dtype=np.float32)
 
 
-def orientation(cutout: Cutout, shown: tuple[int, ...] | None = None) -> dict[str, Any]:
+def orientation(cutout: Cutout) -> dict[str, Any]:
     """Tell how an image lies on the sky.
 
     Parameters
     ----------
     cutout : Cutout
-    shown : tuple of int, optional
-        Shape of the pixels that are sent; the scale is theirs.
 
     Returns
     -------
     dict
-        ``north_deg``: direction of increasing declination (ICRS) at the centre, counter-clockwise from +y, the
+        ``north_deg``: direction of increasing declination (ICRS, FK5 or FK4) at the centre, counter-clockwise from +y, the
         direction of increasing row; None without a WCS. ``east_left``: whether east lies to the left of north.
-        ``scale_arcsec`` of a pixel, None where unknown. ``row0``: ``"bottom"`` for FITS, else ``"top"``.
+        ``scale_arcsec`` of a pixel of the whole image, None where unknown. ``row0``: ``"bottom"`` for FITS, else ``"top"``.
     """
-    factor = 1.0 if shown is None else cutout.image.shape[-1] / shown[-1]
-    scale = cutout.pixel_scale_arcsec * factor
+    scale = cutout.pixel_scale_arcsec
     found: dict[str, Any] = {
         "north_deg": None,
         "east_left": None,
@@ -107,17 +105,28 @@ def orientation(cutout: Cutout, shown: tuple[int, ...] | None = None) -> dict[st
 
 
 def _compass(cutout: Cutout) -> tuple[float, bool]:
+    """Give the direction north and whether east is to its left, from the linear part of the WCS at the centre."""
     height, width = cutout.image.shape[-2:]
+    x, y = (width - 1) / 2, (height - 1) / 2
     with guarded(cutout.id, "has a WCS that cannot be used", "its picture is shown without north and east"):
-        wcs = WCS(cutout.wcs).celestial
-        centre = pixel_to_skycoord((width - 1) / 2, (height - 1) / 2, wcs).icrs
-        step = max(1e-4, float(np.nan_to_num(cutout.pixel_scale_arcsec, nan=1.0))) * u.arcsec
-        towards = centre.directional_offset_by([0, 90] * u.deg, step)
-        around = SkyCoord([centre.ra, *towards.ra], [centre.dec, *towards.dec])
-        x, y = (np.asarray(v, dtype=np.float64) for v in skycoord_to_pixel(around, wcs))
-    north, east = (x[1] - x[0], y[1] - y[0]), (x[2] - x[0], y[2] - y[0])
-    angle = math.degrees(math.atan2(-north[0], north[1]))
+        prm = Wcsprm(header=(cutout.wcs or "").encode("ascii"), relax=True, warnings=False)
+        prm.fix()
+        prm.set()
+        world = prm.p2s(np.array([[x, y], [x + _STEP, y], [x, y + _STEP]]), 0)["world"]
+        lon, lat = _icrs(world[:, prm.lng], world[:, prm.lat], prm.lngtyp)
+        turn = (lon - lon[0] + 180) % 360 - 180
+        along = np.array([turn[1:] * math.cos(math.radians(lat[0])), lat[1:] - lat[0]])  # east and north of +x and +y
+        (east_x, north_x), (east_y, north_y) = np.linalg.inv(along)
+    angle = math.degrees(math.atan2(-north_x, north_y))
     if not math.isfinite(angle):
         msg = f"'{cutout.id}' has a WCS without a direction north at its centre."
         raise DataError(msg)
-    return angle, bool(north[0] * east[1] - north[1] * east[0] > 0)
+    return angle, bool(north_x * east_y - north_y * east_x > 0)
+
+
+def _icrs(lon: NDArray[Any], lat: NDArray[Any], kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bring Galactic positions to ICRS; FK4 and FK5 lie within a degree of its north but at the poles."""
+    if kind == "GLON":
+        place = SkyCoord(lon, lat, unit="deg", frame="galactic").icrs
+        lon, lat = place.ra.deg, place.dec.deg
+    return np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from morphospace.errors import DataError
-from morphospace.explore.answers import Asked, arrays, refuse, told, whole
+from morphospace.explore.answers import Asked, arrays, joined, refuse, told, told_json, whole
+from morphospace.explore.columns import Encoded
 from morphospace.explore.labelling import describe_sets, label_column
 from morphospace.explore.pixels import orientation, pixels_of
 from morphospace.explore.scene import COLOR, Scene
@@ -20,11 +21,14 @@ from morphospace.explore.sprites import MOST_CELLS
 from morphospace.runs import STARTER
 from morphospace.sky.cutouts import Cutout
 from morphospace.sky.flags import DEFINITIONS, decode_flags
+from morphospace.space.kept import Kept
 
 __all__ = [
+    "band_names",
     "column",
     "describe_rows",
     "describe_space",
+    "finite",
     "map_places",
     "pixels",
     "pixels_answer",
@@ -62,7 +66,7 @@ def describe_space(scene: Scene) -> dict[str, Any]:
         "maps": scene.maps,
         "n_maps": len(scene.maps),
         "clusters": [
-            {"name": name, "k": _k(found.about), "about": found.about, "fresh": found.fresh}
+            {"name": name, "k": _k(found), "about": found.about, "fresh": found.fresh}
             for name, found in scene.results("clusters").items()
         ],
         "anomalies": [
@@ -83,9 +87,8 @@ def describe_space(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _k(about: dict[str, Any]) -> int | None:
-    found = about.get("k")
-    return found if isinstance(found, int) else None
+def _k(found: Kept) -> int:
+    return int(found.table["label"].to_numpy().max(initial=-1)) + 1
 
 
 def _bands(scene: Scene) -> list[str]:
@@ -93,8 +96,7 @@ def _bands(scene: Scene) -> list[str]:
     there = np.flatnonzero(scene.cut_rows >= 0)
     if not len(there):
         return []
-    cutout = scene.cutout(int(there[0]))
-    return list(cutout.bands) or [str(band) for band in range(len(cutout.image))]
+    return band_names(scene.cutout(int(there[0])))
 
 
 def space(scene: Scene, asked: Asked) -> Response:
@@ -106,17 +108,18 @@ def space(scene: Scene, asked: Asked) -> Response:
 def map_places(scene: Scene, asked: Asked) -> Response:
     """Answer /api/map/NAME: float32 (N, dims)."""
     found = scene.map(asked.path["name"])
-    return arrays(found.xy, dims=found.xy.shape[1])
+    return arrays(found.xy, {"X-Dims": str(found.xy.shape[1])})
 
 
 def column(scene: Scene, asked: Asked) -> Response:
-    """Answer /api/column/NAME: float32, int16 codes or int32 bits."""
-    name = asked.path["name"]
-    is_label = name.startswith(LABEL)  # changes with each click, so it is not kept
-    found = label_column(scene, name.removeprefix(LABEL)) if is_label else scene.column(name)
-    response = arrays(found.values)
-    response.headers["X-Kind"] = found.kind
-    return response
+    """Answer /api/column/NAME: float32, or int16 codes of a category."""
+    found = column_of(scene, asked.path["name"])
+    return arrays(found.values, {"X-Kind": found.kind})
+
+
+def column_of(scene: Scene, name: str) -> Encoded:
+    """Give a column as it is drawn; a label set changes with each click, so it is read anew."""
+    return label_column(scene, name.removeprefix(LABEL)) if name.startswith(LABEL) else scene.column(name)
 
 
 def rows(scene: Scene, asked: Asked) -> Response:
@@ -184,18 +187,24 @@ def pixels_answer(cutout: Cutout, asked: Asked) -> Response:
     """Answer with the flux of a cutout and what its headers say."""
     found = pixels_of(cutout, asked.number("most", 512, least=8, most=_MOST_PIXELS))
     n = len(found.flux)
-    return arrays(
-        found.flux,
-        id=cutout.id,
-        shape=found.flux.shape,
-        full_shape=found.full_shape,
-        level=_finite(cutout.level, n),
-        sigma=_finite(cutout.sigma, n),
-        bands=list(cutout.bands) or [str(band) for band in range(n)],
-        unit=cutout.unit,
-        orientation=orientation(cutout, found.flux.shape),
-    )
+    headers = {
+        "X-Id": joined([cutout.id]),
+        "X-Shape": joined(found.flux.shape),
+        "X-Full-Shape": joined(found.full_shape),
+        "X-Level": joined(finite(cutout.level, n)),
+        "X-Sigma": joined(finite(cutout.sigma, n)),
+        "X-Bands": joined(band_names(cutout)),
+        "X-Unit": joined([cutout.unit or ""]),
+        "X-Orientation": told_json(orientation(cutout)),
+    }
+    return arrays(found.flux, headers)
 
 
-def _finite(values: Sequence[float], n: int) -> list[float | None]:
+def finite(values: Sequence[float], n: int) -> list[float | None]:
+    """Give one value for each of n bands, None where it is unknown."""
     return [value if math.isfinite(value) else None for value in values] if values else [None] * n
+
+
+def band_names(cutout: Cutout) -> list[str]:
+    """Name the bands of a cutout, by their numbers where they have no names."""
+    return list(cutout.bands) or [str(band) for band in range(len(cutout.image))]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from astropy.samp import SAMPClientError, SAMPHubError, SAMPIntegratedClient, SAMPProxyError
+from astropy.utils.exceptions import AstropyDeprecationWarning
 from starlette.responses import Response
 
 from morphospace.errors import DataError, StoreError
 from morphospace.explore.answers import Asked, row_numbers, told
 from morphospace.explore.questions import file_of
 from morphospace.explore.scene import Scene
+
+with warnings.catch_warnings():  # astropy 8 asks to use pyvo.samp in its place
+    warnings.simplefilter("ignore", AstropyDeprecationWarning)
+    from astropy.samp import SAMPClientError, SAMPHubError, SAMPIntegratedClient, SAMPProxyError
 
 __all__ = ["send_selection", "send_table"]
 

@@ -52,7 +52,7 @@ def bind(port: int) -> socket.socket:
             listening.close()
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            logger.info("port %d is in use%s", tried, f"; trying {tried + 1}" if tried + 1 < port + _TRIES else "")
+            logger.warning("port %d is in use%s", tried, f"; trying {tried + 1}" if tried + 1 < port + _TRIES else "")
             continue
         return listening
     msg = f"no port from {port} to {port + _TRIES - 1} is free; give another with port= (--port)."

@@ -43,11 +43,11 @@ class Sprites:
         self._rows = rows
         self._groups: Lru[tuple[int, int], list[bytes]] = Lru(_PICTURES_BYTES * 2 // 3)
         self._drawn: Lru[int, bytes] = Lru(_PICTURES_BYTES // 3)
-        self._sheets: Lru[tuple[bytes, int], bytes] = Lru(_SHEETS_BYTES)
+        self._sheets: Lru[tuple[bytes, int, int | None], bytes] = Lru(_SHEETS_BYTES)
         self._lock = threading.Lock()
         self._ready: _Ready | None = None
 
-    def sheet(self, rows: NDArray[np.int64], size: int) -> bytes:
+    def sheet(self, rows: NDArray[np.int64], size: int, *, columns: int | None = None) -> bytes:
         """Draw thumbnails side by side.
 
         Parameters
@@ -56,18 +56,20 @@ class Sprites:
             Of the embeddings, 1 to 256.
         size : int
             Side of a cell in pixels.
+        columns : int, optional
+            Cells in a line; default ceil(sqrt(n)).
 
         Returns
         -------
         bytes
-            JPEG of ceil(sqrt(n)) columns, black where there is no picture; see `sheet`.
+            JPEG, black where there is no picture; see `sheet`.
         """
 
         def draw() -> tuple[bytes, int]:
-            made = sheet(self.pictures(rows), size)
+            made = sheet(self.pictures(rows), size, columns=columns)
             return made, len(made)
 
-        return self._sheets.get((rows.tobytes(), size), draw)
+        return self._sheets.get((rows.tobytes(), size, columns), draw)
 
     def pictures(self, rows: NDArray[np.int64]) -> list[bytes | None]:
         """Get the thumbnails of some rows as JPEG; None where there is no cutout."""
@@ -124,7 +126,7 @@ def _keys(table: pa.Table) -> pa.Array:
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def sheet(pictures: Sequence[bytes | None], size: int) -> bytes:
+def sheet(pictures: Sequence[bytes | None], size: int, *, columns: int | None = None) -> bytes:
     """Draw pictures into the cells of one JPEG, each fitted into its square.
 
     JPEG, since WebP takes ten times as long to write: 50 ms for 256 pictures.
@@ -135,8 +137,10 @@ def sheet(pictures: Sequence[bytes | None], size: int) -> bytes:
         As PIL reads them; None leaves a cell black.
     size : int
         Side of a cell in pixels.
+    columns : int, optional
+        Cells in a line; default ceil(sqrt(n)).
     """
-    columns = max(1, math.ceil(math.sqrt(len(pictures))))
+    columns = columns or max(1, math.ceil(math.sqrt(len(pictures))))
     lines = max(1, math.ceil(len(pictures) / columns))
     fitted = [None if picture is None else _fitted(picture, size) for picture in pictures]
     grey = all(image is None or image.mode == "L" for image in fitted)
