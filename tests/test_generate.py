@@ -140,7 +140,7 @@ def test_n_and_seed_are_checked() -> None:
 
 
 def test_without_a_density_a_mixture_must_be_given() -> None:
-    with pytest.raises(ConfigError, match="plain autoencoder.*no density.*train a VAE or VaDE"):
+    with pytest.raises(ConfigError, match=r"plain autoencoder.*no density.*train a VAE or VaDE"):
         sample(linear(Linear), 5)
     given = sample(linear(Linear), 5, density=MIXTURE)
     np.testing.assert_array_equal(given.latents, MIXTURE.draw(5)[0])
@@ -153,7 +153,7 @@ def test_a_method_without_a_decoder_names_those_that_have_one() -> None:
 
 
 def test_a_size_that_the_decoder_cannot_make_is_refused() -> None:
-    with pytest.raises(ShapeError, match="makes images of 1 x 8 x 8 .* 1 x 16 x 16 were prepared"):
+    with pytest.raises(ShapeError, match=r"makes images of 1 x 8 x 8 .* 1 x 16 x 16 were prepared"):
         Decoder(Linear(side=8), Preparation(size=16))
 
 
@@ -194,7 +194,7 @@ def test_the_stretch_is_undone(tmp_path, kind) -> None:
 def test_a_stretch_without_inverse_says_so_in_the_unit(tmp_path) -> None:
     decoder = linear(preparation=Preparation(size=SIDE, scale="pixel", stretch=Stretch("percentile")))
     assert generate(decoder, tmp_path / "s.cutouts", n=2).read([0])[0].unit == "stretched"
-    with pytest.raises(ConfigError, match="'percentile' .* cannot be undone.*neither noise"):
+    with pytest.raises(ConfigError, match=r"'percentile' .* cannot be undone.*neither noise"):
         generate(decoder, tmp_path / "t.cutouts", n=2, noise=True)
     survey = stored(tmp_path / "real.cutouts", np.ones((2, 1, 8, 8)))
     with pytest.raises(ConfigError, match="cannot be undone"):

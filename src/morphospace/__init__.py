@@ -29,11 +29,17 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.sky.intake import Intake
     from morphospace.sky.simulate import simulate, write_fits, write_sky
     from morphospace.sky.stretch import Stretch
+    from morphospace.space.alike import alike
+    from morphospace.space.anomaly import anomalies
+    from morphospace.space.ask import ask
     from morphospace.space.cluster import cluster
     from morphospace.space.embed import Embedder, embed
     from morphospace.space.embeddings import Embeddings
     from morphospace.space.export import export
     from morphospace.space.figures import plot_hits, plot_map, save_figure
+    from morphospace.space.generating.catalogue import generate
+    from morphospace.space.generating.decoder import Decoder
+    from morphospace.space.labels import Labels
     from morphospace.space.project import project
     from morphospace.space.search import Hits, search
     from morphospace.walkthrough import demo
@@ -45,6 +51,7 @@ _PUBLIC = {
     "Cutout": "morphospace.sky.cutouts",
     "Cutouts": "morphospace.sky.cutouts",
     "CutoutsWriter": "morphospace.sky.cutouts",
+    "Decoder": "morphospace.space.generating.decoder",
     "Detection": "morphospace.sky.detect",
     "Embedder": "morphospace.space.embed",
     "Embeddings": "morphospace.space.embeddings",
@@ -52,6 +59,7 @@ _PUBLIC = {
     "Health": "morphospace.learn.health",
     "Hits": "morphospace.space.search",
     "Intake": "morphospace.sky.intake",
+    "Labels": "morphospace.space.labels",
     "Loop": "morphospace.learn.train",
     "Loss": "morphospace.learn.methods",
     "Method": "morphospace.learn.methods",
@@ -62,6 +70,9 @@ _PUBLIC = {
     "Stretch": "morphospace.sky.stretch",
     "VICReg": "morphospace.learn.methods",
     "Views": "morphospace.learn.views",
+    "alike": "morphospace.space.alike",
+    "anomalies": "morphospace.space.anomaly",
+    "ask": "morphospace.space.ask",
     "cluster": "morphospace.space.cluster",
     "curate": "morphospace.sky.curate",
     "datasets": "morphospace.sky.archives.datasets",
@@ -73,6 +84,7 @@ _PUBLIC = {
     "explore": "morphospace.explore.explore",
     "export": "morphospace.space.export",
     "fetch": "morphospace.sky.archives.fetch",
+    "generate": "morphospace.space.generating.catalogue",
     "plot_hits": "morphospace.space.figures",
     "plot_map": "morphospace.space.figures",
     "plot_views": "morphospace.learn.gallery",
@@ -92,6 +104,7 @@ __all__ = [
     "Cutout",
     "Cutouts",
     "CutoutsWriter",
+    "Decoder",
     "Detection",
     "Embedder",
     "Embeddings",
@@ -99,6 +112,7 @@ __all__ = [
     "Health",
     "Hits",
     "Intake",
+    "Labels",
     "Loop",
     "Loss",
     "Method",
@@ -109,6 +123,9 @@ __all__ = [
     "Stretch",
     "VICReg",
     "Views",
+    "alike",
+    "anomalies",
+    "ask",
     "cluster",
     "curate",
     "datasets",
@@ -120,6 +137,7 @@ __all__ = [
     "explore",
     "export",
     "fetch",
+    "generate",
     "plot_hits",
     "plot_map",
     "plot_views",

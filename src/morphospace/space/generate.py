@@ -8,7 +8,18 @@ from morphospace.space.generating.components import Components, assign, componen
 from morphospace.space.generating.deblend import Deblended, deblend
 from morphospace.space.generating.decoder import Decoder
 from morphospace.space.generating.density import Gaussians
+from morphospace.space.generating.figures import (
+    plot_agreement,
+    plot_components,
+    plot_deblended,
+    plot_grid,
+    plot_path,
+    plot_reconstructions,
+    plot_samples,
+    plot_traversals,
+)
 from morphospace.space.generating.maps import inverse_map
+from morphospace.space.generating.paint import Look, look_of
 from morphospace.space.generating.path import LatentPath, tour
 from morphospace.space.generating.reconstruct import Pictures, Reconstructions, reconstruct
 from morphospace.space.generating.sample import Samples, sample
@@ -22,6 +33,7 @@ __all__ = [
     "Gaussians",
     "Grid",
     "LatentPath",
+    "Look",
     "Pictures",
     "Reconstructions",
     "Samples",
@@ -34,7 +46,16 @@ __all__ = [
     "generate",
     "grid",
     "inverse_map",
+    "look_of",
     "nested_cuts",
+    "plot_agreement",
+    "plot_components",
+    "plot_deblended",
+    "plot_grid",
+    "plot_path",
+    "plot_reconstructions",
+    "plot_samples",
+    "plot_traversals",
     "reconstruct",
     "sample",
     "tour",

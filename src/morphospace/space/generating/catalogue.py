@@ -207,8 +207,8 @@ def _check_noise(recipe: _Recipe) -> None:
     p = recipe.decoder.preparation
     if not p.stretch.invertible and (recipe.noise or recipe.survey is not None):
         msg = (
-            f"the stretch '{p.stretch.kind}' of {recipe.decoder.name} cannot be undone, so its images take neither noise nor the "
-            "units of a survey; generate without noise and survey."
+            f"the stretch '{p.stretch.kind}' of {recipe.decoder.name} cannot be undone, so its images take neither noise nor "
+            "the units of a survey; generate without noise and survey."
         )
         raise ConfigError(msg)
     if recipe.noise and recipe.survey is None and p.units != "noise":
