@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class Heat(NamedTuple):
     makes them more alike. Mean over the patches that cover the pixel."""
     pixels: float
     """Pixels of the cutout for one of the view; both have the same centre."""
+    upward: bool
+    """Whether row 0 is shown at the bottom, as of FITS; False: at the top, as of pictures."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,13 @@ def alike(
         raise ConfigError(msg)
     rows = _rows(cutouts, (a, b))
     views, pixels = zip(*(_view(kernel, cutouts, row) for row in rows), strict=True)
+    upward = [bool(cutout.hdu) for cutout in cutouts.read(rows)]
     whole = [_vectors(kernel, view)[0] for view in views]
     similarity = float(_cosines(whole[0][None], whole[1])[0])
     heats = []
     for this, other in ((0, 1), (1, 0)):
         change = _changes(kernel, views[this], whole[other], similarity, patch)
-        heats.append(Heat((a, b)[this], views[this][0].cpu().numpy(), change, pixels[this]))
+        heats.append(Heat((a, b)[this], views[this][0].cpu().numpy(), change, pixels[this], upward[this]))
     return Alike(heats[0], heats[1], similarity, patch)
 
 
@@ -146,7 +149,7 @@ def plot_alike(found: Alike) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Rows of the images upward, as in FITS. The colour is the fall of the similarity, on one scale for both.
+        The colour is the fall of the similarity, on one scale for both.
     """
     figure = Figure(figsize=(7.2, 7.6), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
@@ -154,12 +157,13 @@ def plot_alike(found: Alike) -> Figure:
     top = max(float(found.a.change.max()), float(found.b.change.max()), _TINY)
     for column, heat in zip(axes.T, (found.a, found.b), strict=True):
         grey = heat.view.reshape(-1, *heat.view.shape[-2:]).mean(axis=0)
+        origin: Literal["lower", "upper"] = "lower" if heat.upward else "upper"
         low, high = np.percentile(grey, (0.5, 99.5))
         for ax in column:
-            ax.imshow(grey, cmap="gray", origin="lower", vmin=low, vmax=max(high, low + _TINY))
+            ax.imshow(grey, cmap="gray", origin=origin, vmin=low, vmax=max(high, low + _TINY))
             ax.set_xticks([]), ax.set_yticks([])
         strength = np.clip(heat.change / top, 0, 1)
-        column[1].imshow(heat.change, cmap="inferno", origin="lower", vmin=0, vmax=top, alpha=0.15 + 0.6 * strength)
+        column[1].imshow(heat.change, cmap="inferno", origin=origin, vmin=0, vmax=top, alpha=0.15 + 0.6 * strength)
         column[0].set_title(legible(heat.id), fontsize=9)
     scale = ScalarMappable(Normalize(0, top), "inferno")
     figure.colorbar(scale, ax=axes[1], label="fall of the cosine similarity when covered", orientation="horizontal")
@@ -214,7 +218,7 @@ def _vectors(kernel: Embedder, x: Tensor) -> Tensor:
 
 def _cosines(vectors: Tensor, other: Tensor) -> Tensor:
     lengths = vectors.norm(dim=1) * other.norm()
-    return (vectors @ other) / lengths.clamp_min(_TINY)
+    return torch.div(vectors @ other, lengths.clamp_min(_TINY))
 
 
 def _changes(kernel: Embedder, view: Tensor, other: Tensor, similarity: float, patch: int) -> NDArray[np.float64]:

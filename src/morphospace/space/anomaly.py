@@ -104,16 +104,23 @@ class Anomalies:
         about = {"method": self.method, "metric": self.metric, "k": self.k, "n_compared": self.n_compared}
         return keep(emb, "anomalies", name or self.method, self.table(), about)
 
-    def __str__(self) -> str:
-        rows = self.top()
+    def told(self, n: int = 20) -> str:
+        """Say in words which are the oddest, a line each.
+
+        Parameters
+        ----------
+        n : int
+            How many at most.
+        """
+        rows = self.top(n)
         lines = [f"the {len(rows)} oddest of {np.count_nonzero(self.ranks):,} by '{self.method}' ({self.metric})"]
-        lines += [
-            f"{self.ranks[r]:>4}  {one_line(self.ids[r], 40)}: {self.scores[r]:.4g}; {self.reasons[r] or ''}".rstrip(
-                "; "
-            )
-            for r in rows
-        ]
+        for row in rows:
+            why = f"; {self.reasons[row]}" if self.reasons[row] else ""
+            lines.append(f"{self.ranks[row]:>4}  {one_line(self.ids[row], 40)}: {self.scores[row]:.4g}{why}")
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.told()
 
 
 class _Scored(NamedTuple):
