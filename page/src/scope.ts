@@ -1,0 +1,27 @@
+import type { Context } from "./context";
+import { choice, setOptions, whole } from "./dom";
+import type { Scope, State } from "./state";
+
+/** Which objects the gallery and the table show, null for all in the order of the store. */
+export function scopeRows(state: State): Uint32Array | null {
+  if (state.scope === "selection") return state.selection;
+  if (state.scope === "filter") return state.filter;
+  return null;
+}
+
+/** The chooser of all, filtered, selected. */
+export function scopeChooser(ctx: Context): HTMLElement {
+  const { store } = ctx;
+  const field = choice("Show", [], "", (v) => store.set({ scope: v as Scope }));
+  const select = field.querySelector("select")!;
+  const sync = () => {
+    const { filter, selection, scope } = store.state;
+    const options = [{ value: "all", text: `all ${whole(ctx.space.n)}` }];
+    if (filter) options.push({ value: "filter", text: `matching the filter (${whole(filter.length)})` });
+    options.push({ value: "selection", text: `selected (${whole(selection.length)})` });
+    setOptions(select, options, scope);
+  };
+  store.on(["filter", "selection", "scope"], sync);
+  sync();
+  return field;
+}
