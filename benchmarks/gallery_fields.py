@@ -92,7 +92,7 @@ def panels(file: Path, folder: Path) -> Iterator[Panel]:
     try:
         image = read_image(file)
     except DataError as refused:
-        if "with cube=" not in str(refused):
+        if "--intake-cube" not in str(refused):
             yield refused_panel(name, refused)
         return
     height, width = image.data.shape[1:]
