@@ -1,0 +1,1 @@
+"""Parts of ``cluster``: one file for each concern."""

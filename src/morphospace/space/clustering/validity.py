@@ -1,0 +1,120 @@
+"""Figures that say how well clusters hold together and stand apart."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import calinski_harabasz_score, silhouette_samples
+
+__all__ = ["ABOVE", "Validity", "counts_above", "measure", "overlap_matrix", "simplified_silhouette"]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+ABOVE = (0.5, 0.7, 0.9, 0.95, 0.99)
+_SAMPLE = 5_000  # rows compared with one another for the silhouette
+
+
+class Validity(NamedTuple):
+    """Figures of one clustering; rows in no cluster have no part in them."""
+
+    silhouette: float
+    """Mean over rows of (b - a) / max(a, b): a the mean distance to the other members of the own cluster, b that to the
+    members of the nearest other one (Rousseeuw 1987); from -1 to 1. NaN with fewer than two clusters."""
+    silhouettes: Float
+    """The same for each cluster, (k,); NaN where none of its rows is in the sample."""
+    n_sampled: int
+    """Rows that the two are over: all, or 5,000 drawn at random of more."""
+    simplified_silhouette: float
+    """The same with distances to centroids in place of members (Hruschka+ 2006), over all rows."""
+    calinski_harabasz: float
+    """Variance between the clusters over that within, each per degree of freedom (Calinski & Harabasz 1974, eq. 3)."""
+
+
+def measure(x: Float, labels: Int, *, seed: int = 0) -> Validity:
+    """Measure clusters in the space that they were found in.
+
+    Parameters
+    ----------
+    x : array, (N, d)
+    labels : array of int, (N,)
+        From 0; -1 for rows in no cluster.
+    seed : int
+        Of the sample.
+    """
+    k = int(labels.max(initial=-1)) + 1
+    member = labels >= 0
+    x, labels = x[member], labels[member]
+    nothing = np.full(k, np.nan)
+    n_found = len(np.unique(labels))
+    if not 2 <= n_found < len(x):
+        return Validity(np.nan, nothing, 0, np.nan, np.nan)
+    rows = np.arange(len(x))
+    if len(x) > _SAMPLE:
+        rows = np.sort(np.random.default_rng(seed).choice(len(x), _SAMPLE, replace=False))
+    mean, each = np.nan, nothing
+    if 2 <= len(np.unique(labels[rows])) < len(rows):
+        values = silhouette_samples(x[rows], labels[rows])
+        mean = float(values.mean())
+        each = np.array([values[labels[rows] == c].mean() if (labels[rows] == c).any() else np.nan for c in range(k)])
+    simplified = simplified_silhouette(x, labels)
+    varies = bool((x != x[0]).any())
+    return Validity(mean, each, len(rows), simplified, float(calinski_harabasz_score(x, labels)) if varies else np.nan)
+
+
+def simplified_silhouette(x: Float, labels: Int) -> float:
+    """Compute the silhouette to centroids, the mean over all rows.
+
+    Parameters
+    ----------
+    x : array, (N, d)
+    labels : array of int, (N,)
+        Each at least 0; two different ones at least.
+    """
+    _, place = np.unique(labels, return_inverse=True)
+    centers = np.array([x[place == c].mean(axis=0) for c in range(int(place.max()) + 1)])
+    distance = np.stack([np.sqrt(((x - center) ** 2).sum(axis=1)) for center in centers], axis=1)
+    rows = np.arange(len(x))
+    own = distance[rows, place]
+    distance[rows, place] = np.inf
+    other = distance.min(axis=1)
+    return float(((other - own) / np.maximum(np.maximum(own, other), np.finfo(float).tiny)).mean())
+
+
+def overlap_matrix(probabilities: NDArray[Any], labels: Int) -> Float:
+    """Average the memberships of the rows of each cluster.
+
+    Parameters
+    ----------
+    probabilities : array, (N, k)
+    labels : array of int, (N,)
+
+    Returns
+    -------
+    array of float64, (k, k)
+        Row c, column j: mean membership in j of the rows with label c. The diagonal is near 1 where clusters are clear.
+    """
+    k = probabilities.shape[1]
+    means = [probabilities[labels == c].mean(axis=0, dtype=np.float64) for c in range(k)]
+    return np.array(means).reshape(k, k)
+
+
+def counts_above(probabilities: NDArray[Any], labels: Int, above: tuple[float, ...] = ABOVE) -> Int:
+    """Count the rows of each cluster whose membership in it is above given values.
+
+    Parameters
+    ----------
+    probabilities : array, (N, k)
+    labels : array of int, (N,)
+    above : tuple of float
+
+    Returns
+    -------
+    array of int64, (len(above), k)
+    """
+    k = probabilities.shape[1]
+    member = np.flatnonzero(labels >= 0)
+    own = probabilities[member, labels[member]]
+    return np.array([np.bincount(labels[member][own > least], minlength=k) for least in above], dtype=np.int64)
