@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from starlette.responses import Response
 
-from morphospace.errors import MorphospaceError
-from morphospace.explore.answers import Asked, text, told
+from morphospace.errors import DataError, MorphospaceError
+from morphospace.explore.answers import Asked, text, told, whole
 from morphospace.explore.drop import Dropped
 from morphospace.explore.questions import describe_hits
 from morphospace.explore.routes import pixels_answer
 from morphospace.explore.scene import Scene
 from morphospace.explore.sprites import sheet
 from morphospace.sky.thumbs import make_thumb
+from morphospace.space.alike import alike
 from morphospace.space.project import open_projection
 from morphospace.space.search import search
 
-__all__ = ["drop", "dropped_pixels", "dropped_thumb"]
+__all__ = ["compare", "drop", "dropped_pixels", "dropped_thumb"]
 
 logger = logging.getLogger(__name__)
 _N_HITS = 12
+_MOST_HEAT = 96  # cells of a heat map along the longer side
 _N_PLACED = 3  # neighbours whose mean place is that of a new image where the map itself places none
 
 
@@ -74,3 +79,32 @@ def dropped_thumb(scene: Scene, asked: Asked) -> Response:
     """Answer /api/thumbs/dropped/TOKEN: one picture."""
     size = asked.number("size", 64, least=16, most=128)
     return Response(sheet([make_thumb(scene.drops.get(asked.path["token"]).cutout)], size), media_type="image/jpeg")
+
+
+def compare(scene: Scene, asked: Asked) -> Response:
+    """Answer /api/alike: what makes two objects alike, as heat maps over their whole images."""
+    want, most = asked.json(), len(scene.emb) - 1
+    rows = [whole(want.get(key), key, least=0, most=most) for key in ("a", "b")]
+    if rows[0] == rows[1]:
+        msg = "choose two different objects to see what makes them alike."
+        raise DataError(msg)
+    cutouts = [scene.cutout(row) for row in rows]
+    store = scene.store().keep(scene.cut_rows[rows])
+    with scene.drops.kernel() as kernel:
+        found = alike(kernel, store, cutouts[0].id, cutouts[1].id)
+    told_of: dict[str, Any] = {"similarity": found.similarity}
+    for name, heat, cutout, strength in zip("ab", (found.a, found.b), cutouts, found.shown(), strict=True):
+        over = _over_image(strength, heat.pixels, cutout.image.shape[-2:])
+        told_of[name] = {"shape": over.shape, "heat": np.round(over, 4).ravel()}
+    return told(told_of)
+
+
+def _over_image(strength: NDArray[np.float64], pixels: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Bring a map of the network's view to the frame of the image; 0 where the network did not look."""
+    factor = min(1.0, _MOST_HEAT / max(shape))
+    cells = [max(1, round(length * factor)) for length in shape]
+    at = [
+        ((np.arange(n) + 0.5) / n - 0.5) * length / pixels + (side - 1) / 2  # from the centre, which both share
+        for n, length, side in zip(cells, shape, strength.shape, strict=True)
+    ]
+    return np.asarray(map_coordinates(strength, np.meshgrid(*at, indexing="ij"), order=1, mode="constant"))

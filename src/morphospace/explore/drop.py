@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +20,7 @@ from morphospace.sky.cutouts import Cutout, encode_batch
 from morphospace.sky.images import Image, read_image
 from morphospace.sky.store_schema import encode_row
 from morphospace.space.embed import Embedder
-from morphospace.space.embeddings import Embeddings, check_same_space
+from morphospace.space.embeddings import Embeddings
 
 __all__ = ["Dropped", "Drops", "cutout_of", "find_run", "read_bytes"]
 
@@ -73,14 +75,11 @@ class Drops:
             If the run is not where the embeddings say.
         """
         cutout = cutout_of(read_bytes(name, content))
-        with self._lock:  # one image at a time: each takes all cores
-            kernel = self._embedder()
+        with self.kernel() as kernel:
             batch = kernel.embed_batch(encode_batch([encode_row(cutout, {})], {}))
             vectors = np.stack(batch.column("vector").to_numpy(zero_copy_only=False))
-            emb = Embeddings.from_arrays(
-                None, [cutout.id], vectors, {"ra": [cutout.ra], "dec": [cutout.dec]}, kernel.provenance()
-            )
-            check_same_space(self._emb, emb)
+            position = {"ra": [cutout.ra], "dec": [cutout.dec]}
+            emb = Embeddings.from_arrays(None, [cutout.id], vectors, position, kernel.provenance())
             token = new_token()
             self._held[token] = Dropped(cutout, emb, float(batch.column("novelty")[0].as_py()))
             while len(self._held) > _MOST:
@@ -95,11 +94,26 @@ class Drops:
             raise refuse(msg)
         return found
 
-    def _embedder(self) -> Embedder:
-        if self._kernel is None:
-            average = self._emb.provenance.get("average")
-            self._kernel = Embedder(find_run(self._emb), average=average, device="cpu")
-        return self._kernel
+    @contextmanager
+    def kernel(self) -> Iterator[Embedder]:
+        """Lend the run's network to one thread at a time: it takes all cores.
+
+        Raises
+        ------
+        StoreError
+            If the run is not where the embeddings say.
+        DataError
+            If it is of another space: it was trained anew since.
+        """
+        with self._lock:
+            if self._kernel is None:
+                run = find_run(self._emb)
+                kernel = Embedder(run, average=self._emb.provenance.get("average"), device="cpu")
+                if kernel.space_id != self._emb.space_id:
+                    msg = f"run '{run.path}' has changed since embeddings {self._emb.name} were made; embed again."
+                    raise DataError(msg)
+                self._kernel = kernel
+            yield self._kernel
 
 
 def find_run(emb: Embeddings) -> Run:

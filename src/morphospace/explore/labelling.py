@@ -14,6 +14,8 @@ from morphospace.errors import ConfigError, DataError
 from morphospace.explore.answers import Asked, row_numbers, text, told
 from morphospace.explore.columns import Encoded
 from morphospace.explore.scene import Scene
+from morphospace.space.ask import Asked as Guess
+from morphospace.space.ask import ask
 from morphospace.space.labels import LabelSet
 
 __all__ = [
@@ -24,11 +26,15 @@ __all__ = [
     "label_set",
     "labels_of",
     "new_set",
+    "next_objects",
+    "score",
     "undo_label",
 ]
 
 _FILES = {"csv": (".csv", "text/csv; charset=utf-8"), "votable": (".vot", "application/x-votable+xml")}
 _MOST_CLASSES = 100
+_N_NEXT = 20
+_MOST_NEXT = 200
 
 
 def describe_sets(scene: Scene) -> list[dict[str, Any]]:
@@ -100,6 +106,30 @@ def label_column(scene: Scene, name: str) -> Encoded:
         if identifier in scene.emb:
             codes[scene.emb.row_of(identifier)] = value if isinstance(value, int) else number_of[value]
     return Encoded("category", codes, described.classes)
+
+
+def score(scene: Scene, asked: Asked) -> Response:
+    """Answer POST /api/labels/SET/score: learn from the labels and keep a score for every object."""
+    name = asked.path["name"]
+    found = _learned(scene, name, _N_NEXT, text(asked.json().get("wanted"), "wanted"), None)
+    path = found.save(scene.emb, name)
+    return told({"method": found.method, "n_labels": found.n_labels, "score": path.stem, "why": found.why})
+
+
+def next_objects(scene: Scene, asked: Asked) -> Response:
+    """Answer /api/labels/SET/next: the objects to look at next, and why these."""
+    n = asked.number("n", _N_NEXT, least=1, most=_MOST_NEXT)
+    wanted, where = text(asked.query.get("wanted"), "wanted"), text(asked.query.get("where"), "where")
+    found = _learned(scene, asked.path["name"], n, wanted, where)
+    return told({"rows": found.rows, "why": found.why, "method": found.method, "n_labels": found.n_labels})
+
+
+def _learned(scene: Scene, name: str, n: int, wanted: str | None, where: str | None) -> Guess:
+    """Learn from the labels as they are now; what was learned last is not learned twice."""
+    values = scene.known_labels().values(name)
+    question = (name, n, wanted, where, tuple(values.items()))
+    found: Guess = scene.learned.get(question, lambda: (ask(scene.emb, values, n=n, wanted=wanted, where=where), 1))
+    return found
 
 
 def export_labels(scene: Scene, asked: Asked) -> Response:

@@ -31,7 +31,7 @@ def describe_clusters(scene: Scene, name: str) -> dict[str, Any]:
     def describe() -> dict[str, Any]:
         labels = found.table["label"].to_numpy()
         k = int(labels.max(initial=-1)) + 1
-        stability = found.about.get("stability")
+        stability = found.about.get("rands")
         told_of = [_cluster(found, labels, label, _at(stability, label)) for label in range(k)]
         return {"k": k, "figures": found.about, "n_none": int((labels < 0).sum()), "clusters": told_of}
 
@@ -40,9 +40,8 @@ def describe_clusters(scene: Scene, name: str) -> dict[str, Any]:
 
 def _cluster(found: Kept, labels: NDArray[Any], label: int, stability: object) -> dict[str, Any]:
     rows = np.flatnonzero(labels == label)
-    column = f"p_{label}"
-    sure = found.table[column].to_numpy()[rows] if column in found.table.column_names else np.full(len(rows), np.nan)
-    typical = rows[np.argsort(-np.nan_to_num(sure), kind="stable")[:_N_SHOWN]]
+    sure = _of(found, f"p_{label}", rows)
+    typical = rows[np.argsort(-np.nan_to_num(_of(found, "typicality", rows)), kind="stable")[:_N_SHOWN]]
     drawn = np.random.default_rng((_SEED, label)).permutation(rows)[:_N_SHOWN]
     return {
         "label": label,
@@ -52,6 +51,13 @@ def _cluster(found: Kept, labels: NDArray[Any], label: int, stability: object) -
         "stability": stability,
         "mean_probability": float(sure.mean()) if len(rows) else None,
     }
+
+
+def _of(found: Kept, column: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Take some rows of a column; NaN where the result has none."""
+    if column not in found.table.column_names:
+        return np.full(len(rows), np.nan)
+    return np.asarray(found.table[column].to_numpy()[rows], dtype=np.float64)
 
 
 def _at(values: object, place: int) -> object:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from morphospace.errors import DataError
-from morphospace.explore.answers import Asked, arrays, joined, refuse, told, told_json, whole
+from morphospace.explore.answers import Asked, arrays, joined, told, told_json, whole
 from morphospace.explore.columns import Encoded
 from morphospace.explore.labelling import describe_sets, label_column
 from morphospace.explore.pixels import orientation, pixels_of
 from morphospace.explore.scene import COLOR, Scene
-from morphospace.explore.sprites import MOST_CELLS
+from morphospace.explore.sprites import MOST_CELLS, Sprites
 from morphospace.runs import STARTER
 from morphospace.sky.cutouts import Cutout
 from morphospace.sky.flags import DEFINITIONS, decode_flags
@@ -168,13 +168,11 @@ def thumbs(scene: Scene, asked: Asked) -> Response:
     """Answer /api/thumbs: one WebP of up to 256 thumbnails."""
     wanted = asked.rows(len(scene.emb), most=MOST_CELLS)
     size = asked.number("size", 64, least=16, most=128)
-    if scene.sprites is None:
-        msg = "no cutouts were given, so there are no pictures; start with: morphospace explore EMB CUTOUTS"
-        raise refuse(msg)
+    sprites = scene.sprites or Sprites(scene.store(), scene.cut_rows)
     if not len(wanted):
         msg = "rows must name at least one row."
         raise DataError(msg)
-    return Response(scene.sprites.sheet(wanted, size), media_type="image/jpeg")
+    return Response(sprites.sheet(wanted, size), media_type="image/jpeg")
 
 
 def pixels(scene: Scene, asked: Asked) -> Response:

@@ -18,7 +18,7 @@ from morphospace.errors import DataError, ShapeError, StoreError
 from morphospace.explore.answers import refuse
 from morphospace.explore.columns import Column, Encoded, describe, encode, shown_columns
 from morphospace.explore.drop import Drops
-from morphospace.explore.maps import Map, density, principal_axes, scaled
+from morphospace.explore.maps import Map, crowding, principal_axes, scaled
 from morphospace.explore.sprites import Sprites
 from morphospace.sky.cutouts import Cutout, Cutouts
 from morphospace.space.embeddings import FORM, Embeddings
@@ -30,6 +30,7 @@ __all__ = ["COLOR", "Scene"]
 T = TypeVar("T")
 COLOR = "@color"
 QUICK_MAP = "pca"
+_LASTING = ("columns", "shapes", "crowding", "samp folder", COLOR)  # whatever else is kept with the embeddings
 _DRAWN_BYTES = 256 << 20  # columns and maps as they are sent
 
 
@@ -66,7 +67,9 @@ class Scene:
         self.notes: list[str] = []
         self.drops = Drops(emb)
         self.labels = None if emb.path is None else Labels(emb)
-        self._lock = threading.RLock()
+        self.learned: Lru[object, Any] = Lru(2)
+        self._lock = threading.Lock()
+        self._locks: dict[object, threading.Lock] = {}
         self._made: dict[object, Any] = {}
         self._drawn: Lru[object, Any] = Lru(_DRAWN_BYTES)
         self._stamp: object = None
@@ -114,13 +117,18 @@ class Scene:
 
     def cutout(self, row: int) -> Cutout:
         """Read the cutout of a row; an error of status 404 where there is none."""
-        if self.cuts is None:
-            msg = "no cutouts were given, so there are no pixels; start with: morphospace explore EMB CUTOUTS"
-            raise refuse(msg)
+        store = self.store()
         if self.cut_rows[row] < 0:
             msg = f"'{self.emb.ids[row]}' is not in the cutouts."
             raise refuse(msg)
-        return self.cuts.read([int(self.cut_rows[row])])[0]
+        return store.read([int(self.cut_rows[row])])[0]
+
+    def store(self) -> Cutouts:
+        """Give the cutouts; an error of status 404 where none were given."""
+        if self.cuts is None:
+            msg = "no cutouts were given, so there are no pictures; start with: morphospace explore EMB CUTOUTS"
+            raise refuse(msg)
+        return self.cuts
 
     # ---- what is kept beside the embeddings
 
@@ -132,7 +140,7 @@ class Scene:
                 return
             self._stamp = stamp
             self._drawn = Lru(_DRAWN_BYTES)
-            self._made = {key: value for key, value in self._made.items() if key == "columns"}
+            self._made = {key: value for key, value in self._made.items() if key in _LASTING}
             for kind in KINDS:
                 try:
                     self._kept[kind] = kept(self.emb, kind)
@@ -201,7 +209,7 @@ class Scene:
                 made = scaled(name, str(found.about.get("method", name)), places.astype(np.float64))
             return made, made.xy.nbytes
 
-        with self._lock:  # two threads would compute the same
+        with self._only(("map", name)):
             found: Map = self._drawn.get(("map", name), make)
             return found
 
@@ -214,11 +222,17 @@ class Scene:
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """Make something when it is first asked for, and keep it."""
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            found: T = self._made[key]
+        with self._only(key):
+            made = self._made
+            if key not in made:
+                made[key] = make()
+            found: T = made[key]
             return found
+
+    def _only(self, key: object) -> threading.Lock:
+        """Give the lock of one thing, so that two threads do not make it and others need not wait."""
+        with self._lock:
+            return self._locks.setdefault(key, threading.Lock())
 
     def column(self, name: str) -> Encoded:
         """Give a column as it is drawn; ``@cluster:NAME`` and the like name what is kept.
@@ -235,7 +249,7 @@ class Scene:
             made = self._special(name) if name.startswith("@") else self._plain(name)
             return made, made.values.nbytes
 
-        with self._lock:
+        with self._only(("column", name)):
             found: Encoded = self._drawn.get(("column", name), make)
             return found
 
@@ -250,7 +264,7 @@ class Scene:
         if name == COLOR and self._color is not None:
             return encode(self._color, describe(self._color, "color"))
         if kind == "density":
-            return Encoded("number", density(self.map(which).xy))
+            return Encoded("number", self.once("crowding", lambda: crowding(self.emb)))
         if kind == "cluster":
             labels = self.result("clusters", which).table["label"].to_numpy()
             return Encoded("category", labels.astype(np.int16))
