@@ -36,11 +36,12 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.space.embed import Embedder, embed
     from morphospace.space.embeddings import Embeddings
     from morphospace.space.export import export
-    from morphospace.space.figures import plot_hits, plot_map, save_figure
+    from morphospace.space.figures import plot_hits, save_figure
     from morphospace.space.generating.catalogue import generate
     from morphospace.space.generating.decoder import Decoder
     from morphospace.space.labels import Labels
-    from morphospace.space.project import project
+    from morphospace.space.map_figure import plot_map
+    from morphospace.space.project import open_projection, project
     from morphospace.space.search import Hits, search
     from morphospace.walkthrough import demo
 
@@ -85,8 +86,9 @@ _PUBLIC = {
     "export": "morphospace.space.export",
     "fetch": "morphospace.sky.archives.fetch",
     "generate": "morphospace.space.generating.catalogue",
+    "open_projection": "morphospace.space.project",
     "plot_hits": "morphospace.space.figures",
-    "plot_map": "morphospace.space.figures",
+    "plot_map": "morphospace.space.map_figure",
     "plot_views": "morphospace.learn.gallery",
     "project": "morphospace.space.project",
     "save_figure": "morphospace.space.figures",
@@ -138,6 +140,7 @@ __all__ = [
     "export",
     "fetch",
     "generate",
+    "open_projection",
     "plot_hits",
     "plot_map",
     "plot_views",

@@ -20,7 +20,8 @@ from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.detect import Detection
 from morphospace.space.embed import embed
 from morphospace.space.embeddings import Embeddings
-from morphospace.space.figures import plot_hits, plot_map, save_figure
+from morphospace.space.figures import plot_hits, save_figure
+from morphospace.space.map_figure import plot_map
 from morphospace.space.project import project
 from morphospace.space.search import search
 from morphospace.space.tiles import thumbs_of
