@@ -110,8 +110,8 @@ def compare_votes(labels: NDArray[np.int64], votes: pa.Table) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        ``component``, ``n``, and for each column its mean and ``NAME_error``; last row, component -1: all objects. NaN where
-        fewer than one (two for the error) have a vote.
+        ``component``, ``n``, and for each column ``NAME_mean`` and ``NAME_error``; last row, component -1: all objects. NaN
+        where fewer than one (two for the error) have a vote.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def compare_votes(labels: NDArray[np.int64], votes: pa.Table) -> pa.Table:
     for name in votes.column_names:
         values = _numbers(votes, name)
         pieces = [values[m][np.isfinite(values[m])] for m in members]
-        table[name] = np.array([p.mean() if len(p) else np.nan for p in pieces])
+        table[f"{name}_mean"] = np.array([p.mean() if len(p) else np.nan for p in pieces])
         table[f"{name}_error"] = np.array([p.std(ddof=1) / np.sqrt(len(p)) if len(p) > 1 else np.nan for p in pieces])
     return pa.table(table)
 

@@ -200,7 +200,7 @@ class Decoder:
         ShapeError
             If the latents have another length.
         """
-        latents = z if isinstance(z, Tensor) else torch.from_numpy(np.asarray(z, np.float32))
+        latents = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z, np.float32))
         if latents.ndim != 2 or latents.shape[1] != self.dim:
             msg = f"latents of {self.name} must be (N, {self.dim}); got shape {tuple(latents.shape)}."
             raise ShapeError(msg)
@@ -209,7 +209,7 @@ class Decoder:
 
     def images(self, z: ArrayLike | Tensor) -> NDArray[np.float32]:
         """Turn latents (N, d) into images (N, C, S, S) in memory, batch by batch; in stretched units."""
-        latents = z if isinstance(z, Tensor) else torch.from_numpy(np.asarray(z, np.float32))
+        latents = z if isinstance(z, Tensor) else torch.from_numpy(np.array(z, np.float32))
         out = np.empty((len(latents), self.bands, self.size, self.size), np.float32)
         for first in range(0, len(latents), self.batch_size):
             part = slice(first, first + self.batch_size)
