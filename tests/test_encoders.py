@@ -84,7 +84,7 @@ def test_an_encoder_is_rebuilt_from_its_recipe():
     [
         (
             {"name": "resnet19"},
-            "unknown encoder 'resnet19'; did you mean 'resnet18'.* Known encoders are light, resnet18",
+            "unknown encoder 'resnet19'; did you mean 'resnet18'.* Known encoders are astrovader, light, residual, resnet18",
         ),
         ({"name": "vgg"}, "unknown encoder 'vgg'"),
         ({"name": "light", "last_layer": 2}, "last_layer belongs to resnet18"),

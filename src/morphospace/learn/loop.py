@@ -28,7 +28,7 @@ from morphospace.learn.layers import channels_last_gradients
 from morphospace.learn.methods.base import Batch, Loss, Method, Phase
 from morphospace.learn.settings import Loop, Settings, check_same
 from morphospace.learn.stop import Watch
-from morphospace.learn.views import Collated, Views, make_view
+from morphospace.learn.views import Collated, Views, make_view, plain_view
 from morphospace.runs import Run, placing, save_tensors
 
 __all__ = ["HeldInterrupts", "Training", "draw_batch"]
@@ -43,8 +43,11 @@ def draw_batch(block: Collated, method: Method, views: Views, generator: torch.G
         make_view(block, views, generator=generator, size=round(share * size), with_flux=method.needs_flux)
         for share in method.view_sizes
     ]
+    seen = [v.x for v in drawn]
+    if method.needs_plain:
+        seen.append(plain_view(block, views.prepare))
     return Batch(
-        views=[v.x.contiguous(memory_format=torch.channels_last) if v.x.ndim == 4 else v.x for v in drawn],
+        views=[x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in seen],
         flux=[v.flux for v in drawn if v.flux is not None],
         mask=[v.mask for v in drawn if v.mask is not None],
         sigma=block.sigma,

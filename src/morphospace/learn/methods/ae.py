@@ -129,8 +129,13 @@ class AE(Method):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return images (N, C, S, S), float32, in stretched units, for vectors (N, latents)."""
-        raw: Tensor = self.generator(z).float()
+        raw = self.make(z).float()
         return raw.sigmoid() if self.likelihood == "bernoulli" else raw
+
+    def make(self, z: Tensor) -> Tensor:
+        """Return what the decoder makes of vectors, before the likelihood's own curve."""
+        raw: Tensor = self.generator(z)
+        return raw
 
     def on_phase_start(self, phase: Phase, batches: Iterable[Batch]) -> None:
         """Look at a batch, and refuse images that the likelihood is not made for.
@@ -156,7 +161,7 @@ class AE(Method):
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return what the reconstruction of a batch costs, in nats for each pixel."""
         x = self.one_view(batch)
-        cost = self.reconstruction_cost(batch, self.generator(self.encode(x)[0])).mean()
+        cost = self.reconstruction_cost(batch, self.make(self.encode(x)[0])).mean()
         total = cost / x[0].numel()
         return Loss(total, {"reconstruction": total.detach()}, {})
 
@@ -171,8 +176,8 @@ class AE(Method):
             If its size is not the decoder's.
         """
         name = type(self).__name__
-        if len(batch.views) != 1:
-            msg = f"{name} needs 1 view per image; got {len(batch.views)}."
+        if len(batch.views) != 1 + self.needs_plain:
+            msg = f"{name} needs {1 + self.needs_plain} view per image; got {len(batch.views)}."
             raise ConfigError(msg)
         x = batch.views[0]
         if x.shape[1:] != (self.bands, self.size, self.size):
@@ -185,7 +190,7 @@ class AE(Method):
 
     def reconstruction_cost(self, batch: Batch, raw: Tensor) -> Tensor:
         """Return -log p(x), (N,) in nats, of the images of a batch given what the decoder makes."""
-        x = batch.views[0]
+        x = batch.views[-1]
         if self.likelihood == "noisy":
             sigma = stretched_sigma(batch.flux[0], batch.sigma, self.stretch, least=LEAST_SIGMA)
             return noisy_loss(raw, x, sigma, batch.mask[0])

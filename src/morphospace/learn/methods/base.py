@@ -69,6 +69,8 @@ class Method(nn.Module):
         Side of each view as a multiple of the preparation's size; two entries of 1.0 are two full views.
     needs_flux : bool
         Whether the batch shall carry flux and masks.
+    needs_plain : bool
+        Whether the batch shall carry, as its last view, the image as it is.
     stretch : Stretch
         The curve between flux and views; `train` sets it to that of its views.
     paper, bibtex : str
@@ -80,6 +82,7 @@ class Method(nn.Module):
 
     view_sizes: tuple[float, ...] = (1.0, 1.0)
     needs_flux: bool = False
+    needs_plain: bool = False
     stretch: Stretch = Stretch("linear")
 
     def __init__(self, encoder: nn.Module, *, layer: str | int | None = None, decorrelate: float = 0.0) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, NotFittedError
 from morphospace.learn.likelihoods import Likelihood
+from morphospace.learn.methods.ae import NARROWEST, WIDEST
 from morphospace.learn.methods.base import Batch, Phase
 from morphospace.learn.methods.vae import VAE, Divergence
 from morphospace.learn.mixture import (
@@ -20,8 +21,10 @@ from morphospace.learn.mixture import (
     Mixture,
     bounded,
     fit_mixture,
+    fit_rounded,
     kl_mixture,
     kl_normal,
+    log_responsibilities,
     responsibilities,
 )
 
@@ -57,6 +60,12 @@ class Plan:
         Part of the divergence's gradient that goes to the mixture, the rest to the posterior; both whole if not given.
     settle : int, >= 0
         Epochs without a better loss after which warm-up and static phases end; 0 to run all of them.
+    target : {"view", "plain"}
+        What the decoder has to make of a view: the view, or the image as it is, undistorted. With ``plain`` the space need
+        not know how the view was distorted.
+    start : {"gmm", "round"}
+        Of the mixture: a diagonal one fitted to the latents as they are, or in the axes in which kinds are round; see
+        `fit_rounded`.
 
     Raises
     ------
@@ -73,6 +82,8 @@ class Plan:
     sampled: bool = False
     balance: float | None = None
     settle: int = 0
+    target: Literal["view", "plain"] = "view"
+    start: Literal["gmm", "round"] = "gmm"
 
     def __post_init__(self) -> None:
         shares = (self.warmup, self.anneal, 0.5 if self.balance is None else self.balance)
@@ -169,13 +180,26 @@ class VaDE(VAE):
             raise ConfigError(msg)
         self.k = k
         self.plan = plan if isinstance(plan, Plan) else Plan(**plan)  # a run records it as a table
+        if (self.plan.target == "plain" and likelihood == "noisy") or (self.plan.start == "round" and k == "auto"):
+            msg = (
+                f"in the plan of {type(self).__name__} target 'plain' has no noise for likelihood 'noisy', and start 'round' "
+                "needs a number k; use target='view', start='gmm'."
+            )
+            raise ConfigError(msg)
+        self.needs_plain = self.plan.target == "plain"
         slots = MOST_COMPONENTS if k == "auto" else k
         self.component_logits = nn.Parameter(torch.zeros(slots))
         self.component_means = nn.Parameter(torch.zeros(slots, latents))
         self.component_widths = nn.Parameter(torch.zeros(slots, latents))  # log-variances, before their bounds
         self.alive: Tensor
         self.stage: Tensor
+        self.axes: Tensor
+        self.axes_inverse: Tensor
+        self.centre: Tensor
         self.register_buffer("alive", torch.zeros(slots, dtype=torch.bool))
+        self.register_buffer("axes", torch.eye(latents))
+        self.register_buffer("axes_inverse", torch.eye(latents))
+        self.register_buffer("centre", torch.zeros(latents))
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 
     def phases(self) -> list[Phase]:
@@ -200,6 +224,15 @@ class VaDE(VAE):
             {"params": list(mixture), "lr": lr, "weight_decay": 0.0},
         ]
 
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the posterior, (N, latents) each, float32; the latter in (-12, 6)."""
+        mean, log_variance = super().encode(x)
+        return _turned(mean - self.centre, self.axes), log_variance
+
+    def make(self, z: Tensor) -> Tensor:
+        """Return what the decoder makes of vectors, before the likelihood's own curve."""
+        return super().make(_turned(z, self.axes_inverse) + self.centre)
+
     def on_phase_start(self, phase: Phase, batches: Iterable[Batch]) -> None:
         """Start the mixture from the latents of the warm-up, or leave out its dead components.
 
@@ -215,7 +248,7 @@ class VaDE(VAE):
         self.stage.fill_(_ANNEAL if phase.name.startswith("anneal") else _STATIC)
         mean, log_variance = self._posteriors(source)
         if not bool(self.alive.any()):
-            self._start(mean)
+            self._start(mean, log_variance)
         else:
             self._bury(responsibilities(self.mixture(), mean, log_variance))
 
@@ -278,8 +311,8 @@ class VaDE(VAE):
 
     def _from_mixture(self, mixture: Mixture, mean: Tensor, log_variance: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         where = (z, None) if self.plan.sampled else (mean, log_variance)
-        gamma = responsibilities(mixture, *where, spread=self.plan.spread)
-        found = kl_mixture(mixture, mean, log_variance, gamma)
+        log_gamma = log_responsibilities(mixture, *where, spread=self.plan.spread)
+        found = kl_mixture(mixture, mean, log_variance, log_gamma)
         return found.dimensions, found.component
 
     @torch.no_grad()
@@ -292,15 +325,31 @@ class VaDE(VAE):
         return torch.cat(mean), torch.cat(log_variance)
 
     @torch.no_grad()
-    def _start(self, mean: Tensor) -> None:
+    def _start(self, mean: Tensor, log_variance: Tensor) -> None:
         seed = int(torch.randint(2**31 - 1, ()))  # of the state that a checkpoint brings back
-        found = fit_mixture(mean.cpu().numpy(), self.k, seed=seed)
+        variance = log_variance.exp()
+        z = (mean + variance.sqrt() * torch.randn_like(mean)).cpu().numpy()
+        if self.plan.start == "round" and self.k != "auto":
+            found, centre, axes = fit_rounded(z, self.k, seed=seed)
+            self._turn(centre.to(mean), axes.to(mean), variance.mean(dim=0))
+        else:
+            found = fit_mixture(z, self.k, seed=seed)
         n = len(found.means)
         self.alive[:n] = True
         self.component_logits[:n] = found.log_weights.to(mean)
         self.component_means[:n] = found.means.to(mean)
         self.component_widths[:n] = found.log_variances.to(mean).clamp(_NARROWEST + 1, _WIDEST - 1)
         logger.info("mixture of %d components started from %d images", n, len(mean))
+
+    @torch.no_grad()
+    def _turn(self, centre: Tensor, axes: Tensor, variance: Tensor) -> None:
+        """Turn the space between encoder and decoder; widths, which are none along the new axes, begin at their mean."""
+        self.centre.copy_(centre)
+        self.axes.copy_(axes)
+        self.axes_inverse.copy_(torch.linalg.inv(axes.double()))
+        head: nn.Linear = self.encoder.head  # type: ignore[assignment]
+        head.weight[self.latents :] = 0.0
+        head.bias[self.latents :] = (axes.square() @ variance).log().clamp(NARROWEST + 1, WIDEST - 1)
 
     @torch.no_grad()
     def _bury(self, gamma: Tensor) -> None:
@@ -316,3 +365,8 @@ class VaDE(VAE):
                 int((~dead).sum()),
             )
             self.alive[numbers[dead]] = False
+
+
+def _turned(x: Tensor, axes: Tensor) -> Tensor:
+    # a matrix product would be computed in half precision under autocast
+    return (x[:, None] * axes).sum(dim=2)

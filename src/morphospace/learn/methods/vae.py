@@ -110,7 +110,7 @@ class VAE(AE):
         x = self.one_view(batch)
         mean, log_variance = self.encode(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        cost = self.reconstruction_cost(batch, self.generator(z)).mean()
+        cost = self.reconstruction_cost(batch, self.make(z)).mean()
         kl = self.divergence(mean, log_variance, z, progress)
         by_latent, rest = kl.dimensions.mean(dim=0), kl.rest.mean()
         paid = by_latent.clamp_min(self.free_bits) if self.free_bits else by_latent
