@@ -61,6 +61,11 @@ class Projection:
         default_factory=list, repr=False
     )
 
+    @property
+    def current(self) -> bool:
+        """Whether the embeddings hold the vectors that the map was made of; reads them all."""
+        return self._vectors in ("", _digest(self.embeddings))
+
     def table(self) -> pa.Table:
         """Give an Arrow table with columns ``id``, ``pca_1``, ``pca_2`` and so on, named after the method."""
         axes = {f"{self.method}_{i + 1}": axis for i, axis in enumerate(self.coordinates.T)}
@@ -106,7 +111,7 @@ class Projection:
     def _new_placer(self) -> tuple[Frame, Callable[[NDArray[np.float32]], NDArray[np.float64]]]:
         """Set up what places new vectors: seconds, for many rows, and so only if it is asked for, and once."""
         vectors = self.embeddings.vectors
-        if self._vectors and self._vectors != _digest(self.embeddings):
+        if not self.current:
             msg = f"embeddings {self.embeddings.name} hold other vectors than this map was made of; project again."
             raise DataError(msg)
         frame = frame_of(vectors, str(self.settings["metric"]))
