@@ -10,7 +10,8 @@ import numpy as np
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit, refuse_existing
-from morphospace.config import call_from
+from morphospace.config import call_from, nearest
+from morphospace.errors import DataError
 
 __all__ = ["alike_command", "anomalies_command", "ask_command"]
 
@@ -121,9 +122,13 @@ def ask_command(
             labels.create(label_set, "class" if classes else "interest", classes=classes)
         for _ in range(undo):
             labels.undo(label_set)
-        is_class = labels.find(label_set).kind == "class"
+        found = labels.find(label_set)
+        wanted = config.get("ask", {}).get("wanted")
+        if wanted is not None and wanted not in found.classes:
+            msg = f"'{wanted}' is no class of label set '{label_set}'{nearest(wanted, found.classes)}"
+            raise DataError(msg)
         for identifier, value in give:
-            labels.give(label_set, identifier, value if is_class or not value.isdigit() else int(value))
+            labels.give(label_set, identifier, int(value) if found.kind == "interest" and value.isdigit() else value)
         if export_to is not None:
             written = labels.export(label_set, export_to, overwrite=overwrite)
             emit({"export": written}, f"written to '{written}'", as_json=state().json)

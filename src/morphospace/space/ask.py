@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.gaussian import GaussianProcess, expected_improvement, matern
@@ -204,7 +203,7 @@ def ask(
     n : int, >= 1
         How many objects to choose.
     wanted : str, optional
-        A class among the labels: objects likely to be of it come first. Default: those in doubt.
+        A class, with labels or not yet: objects likely to be of it come first. Default: those in doubt.
     where : str, optional
         Condition on columns that objects to look at must meet; see ``rows_where``.
     metric : {"cosine", "euclidean"}
@@ -235,10 +234,7 @@ def ask(
         msg = f"n must be 1 or more; got {n}."
         raise ConfigError(msg)
     space = _space_of(emb, metric)
-    numbers, classes = _targets(values)
-    if wanted is not None and wanted not in classes:
-        msg = f"wanted must be a class that has labels; got '{wanted}'{nearest(wanted, classes)}"
-        raise ConfigError(msg)
+    numbers, classes = _targets(values, wanted)
     at = {int(row): i for i, row in enumerate(space.rows)}
     labelled = [(at[emb.row_of(i)], v) for i, v in numbers.items() if i in emb and emb.row_of(i) in at]
     seen = np.array([i for i, _ in labelled], dtype=np.int64)
@@ -257,15 +253,18 @@ def ask(
 # ---- what comes in
 
 
-def _targets(values: Mapping[str, Value]) -> tuple[dict[str, float], tuple[str, ...]]:
+def _targets(values: Mapping[str, Value], wanted: str | None) -> tuple[dict[str, float], tuple[str, ...]]:
     """Give labels as numbers: interest, or the number of the class."""
     kinds = {isinstance(v, str) for v in values.values()}
     if len(kinds) > 1:
         msg = "labels must be all of interest (numbers) or all classes (names); these are mixed. Ask one set at a time."
         raise DataError(msg)
-    if kinds == {True}:
-        classes = tuple(sorted({str(v) for v in values.values()}))
+    if kinds == {True} or (not kinds and wanted is not None):
+        classes = tuple(sorted({str(v) for v in values.values()} | ({wanted} if wanted is not None else set())))
         return {i: float(classes.index(str(v))) for i, v in values.items()}, classes
+    if wanted is not None:
+        msg = f"wanted is for labels that are classes; these are of interest, got wanted='{wanted}'. Leave it out."
+        raise ConfigError(msg)
     for identifier, value in values.items():
         if not 0 <= float(value) <= MOST_INTEREST:
             msg = f"interest goes from 0 to {MOST_INTEREST}; '{identifier}' has {value}."
@@ -428,7 +427,7 @@ def _why_cold(y: Float64, chosen: Rows) -> str:
     if not len(chosen):
         return "nothing is left to look at: every object that may be asked for has a label."
     if len(y) < FEWEST_LABELS:
-        begin = f"{len(y)} labels are too few to learn from ({FEWEST_LABELS} are needed)"
+        begin = f"{len(y) or 'no'} label{'s are' if len(y) != 1 else ' is'} too few to learn from, {FEWEST_LABELS} are needed"
     else:
         begin = f"all {len(y)} labels are equal, so there is nothing to learn yet"
     return f"{begin}: half of these are the most unusual objects, half are drawn from everywhere, far from those seen."
