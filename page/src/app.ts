@@ -128,7 +128,7 @@ export class App {
     if (saved.camera) this.map.setCamera(saved.camera);
     const { state } = this.store;
     await Promise.all([state.map ? this.showMap() : Promise.resolve(), this.colour(), state.where ? this.applyWhere() : Promise.resolve()]);
-    if (!state.map) this.notices.show("There is no map yet: run 'morphospace project' on these embeddings. Gallery and table work.", false);
+    for (const note of this.ctx.space.notes ?? []) this.notices.show(note, false);
     if (state.chosen >= 0) void this.object.show(state.chosen);
     this.ctx.root.dataset.ready = "true";
   }
@@ -214,7 +214,7 @@ export class App {
 function startState(space: Space, saved: Saved, options: Options): State {
   const known = new Set(colourChoices(space).map((c) => c.value));
   const map = space.maps.find((m) => m.name === saved.map) ?? space.maps.find((m) => m.name === "tsne") ?? space.maps.find((m) => m.name === "umap") ?? space.maps[0];
-  const first = options.colour ?? (space.clusters[0] ? `@cluster:${space.clusters[0].name}` : known.has("novelty") ? "novelty" : "");
+  const first = options.colour ?? space.color ?? (space.clusters[0] ? `@cluster:${space.clusters[0].name}` : known.has("novelty") ? "novelty" : "");
   const colour = saved.colour !== undefined && known.has(saved.colour) ? saved.colour : known.has(first) ? first : "";
   return {
     view: saved.view ?? "map", panel: saved.panel ?? "object", sheet: false, map: map?.name ?? "", axes: saved.axes ?? [0, 1],

@@ -10,6 +10,7 @@ export interface ColourChoice {
 /** All that the map can be coloured by. */
 export function colourChoices(space: Space): ColourChoice[] {
   const choices: ColourChoice[] = [{ value: "", text: "one colour", group: "" }];
+  if (space.color?.startsWith("@color")) choices.push({ value: space.color, text: "given values", group: "" });
   for (const c of space.clusters) choices.push({ value: `@cluster:${c.name}`, text: `${c.name} (${c.k})`, group: "Clusters" });
   for (const a of space.anomalies) choices.push({ value: `@anomaly:${a.name}`, text: a.name, group: "How odd" });
   for (const s of space.scores) choices.push({ value: `@score:${s.name}`, text: s.name, group: "Scores" });
@@ -20,7 +21,7 @@ export function colourChoices(space: Space): ColourChoice[] {
 }
 
 export const nameOfColour = (value: string): string => value.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ")
-  .replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "log density, ");
+  .replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "log density, ").replace(/^@color$/, "given values");
 
 export interface Painted {
   rgb: Uint8Array;

@@ -1,3 +1,4 @@
+import { withoutEmpty } from "./http";
 import { blobOf, bytesOf, csvField, halves } from "./maths/bytes";
 import type { Alike, ClusterGallery, Column, Dropped, ExportFormat, Hit, Labels, Odd, Orientation, Pixels, Query, Row, Source, Space, Sprite, TableQuery } from "./types";
 
@@ -35,7 +36,7 @@ export class EmbeddedSource implements Source {
   space(): Promise<Space> {
     const { space } = this.data;
     const has = (name: string) => name in this.data.columns;
-    return Promise.resolve({
+    return Promise.resolve(withoutEmpty({
       ...space,
       maps: space.maps.filter((m) => m.name in this.data.maps),
       clusters: space.clusters.filter((c) => has(`@cluster:${c.name}`)),
@@ -44,7 +45,7 @@ export class EmbeddedSource implements Source {
       label_sets: space.label_sets.filter((s) => has(`@label:${s.name}`)),
       density: space.maps.some((m) => has(`@density:${m.name}`)),
       columns: space.columns.filter((c) => c.kind === "text" || c.kind === "flags" || has(c.name)),
-    });
+    }));
   }
 
   map(name: string): Promise<Float32Array> {

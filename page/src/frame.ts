@@ -4,7 +4,7 @@ import { choice, fill, h, icon, iconButton, plural, setOptions, whole } from "./
 import type { Notices } from "./notice";
 import type { MainView, PanelName } from "./state";
 
-const PANELS: Record<PanelName, string> = { object: "Object", selection: "Selection", query: "Query", clusters: "Clusters", odd: "Odd ones", label: "Label" };
+const PANELS: Record<PanelName, string> = { object: "Object", selection: "Selection", query: "Query", clusters: "Clusters", odd: "Odd", label: "Label" };
 const VIEWS: Record<MainView, [string, string]> = { map: ["Map", "map"], gallery: ["Gallery", "grid"], table: ["Table", "table"] };
 
 /** Header, tabs, status line, theme: what stands around the parts. */
@@ -75,7 +75,7 @@ export class Frame {
     fill(this.header, title, switcher, h("div", { class: "choosers" }, mapField, this.axes, colourField),
       h("div", { class: "filter" }, this.filter, iconButton("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote),
       h("div", { class: "right" },
-        source.can.drop ? iconButton("up", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null,
+        source.can.drop ? iconButton("upload", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null,
         iconButton("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }),
         iconButton("help", "Keyboard and help (?)", () => this.openHelp())));
   }

@@ -56,8 +56,11 @@ export class HttpSource implements Source {
     return (await (await this.send(path, body)).json()) as T;
   }
 
-  space(): Promise<Space> {
-    return this.get("space");
+  async space(): Promise<Space> {
+    const space = await this.get<Space>("space");
+    this.can.thumbs = this.can.pixels = this.can.alike = space.thumbs !== false;
+    this.can.drop = space.drop !== false;
+    return withoutEmpty(space);
   }
 
   async map(name: string): Promise<Float32Array> {
@@ -168,6 +171,14 @@ export class HttpSource implements Source {
   async samp(rows: number[]): Promise<string[]> {
     return (await this.post<{ sent_to: string[] }>("samp", { rows })).sent_to;
   }
+}
+
+/** Columns in which nothing stands, and results made for other rows, are not offered. */
+export function withoutEmpty(space: Space): Space {
+  const fresh = <T extends { fresh?: boolean }>(kept: T[]): T[] => kept.filter((k) => k.fresh !== false);
+  return {
+    ...space, columns: space.columns.filter((c) => (c.n_missing ?? 0) < space.n), maps: fresh(space.maps), clusters: fresh(space.clusters), anomalies: fresh(space.anomalies), scores: fresh(space.scores),
+  };
 }
 
 /** The names of a column's categories, where the answer itself does not carry them. */

@@ -149,16 +149,20 @@ function offscreen(width: number, height: number, paintIt: (g: CanvasRenderingCo
 export class PictureControls {
   readonly element = h("div", { class: "picture-controls" });
   private bands: string[] = [];
+  private oriented = true;
 
   constructor(private readonly ctx: Context) {
     this.build();
     ctx.store.on(["picture"], () => this.sync());
   }
 
-  /** Offer the bands of the image that is shown. */
-  offer(bands: string[]): void {
-    if (bands.join() === this.bands.join()) return;
+  /** Offer the bands of the image that is shown, and north up where it is known. */
+  offer(pixels: Pixels): void {
+    const bands = bandNames(pixels);
+    const oriented = northTurn(pixels) !== null;
+    if (bands.join() === this.bands.join() && oriented === this.oriented) return;
     this.bands = bands;
+    this.oriented = oriented;
     this.build();
   }
 
@@ -189,20 +193,22 @@ export class PictureControls {
     const soft = numeric("Softening", "soft", 0.001, 1, 0.01, "asinh: smaller lifts the faint more");
     soft.dataset.only = "asinh";
     soft.hidden = p.curve !== "asinh";
-    const controls: HTMLElement[] = [
+    const controls: (HTMLElement | null)[] = [
       choice("Stretch", CURVES.map((c) => ({ value: c, text: c })), p.curve, (c) => this.set({ curve: c as Curve }), { "data-key": "curve" }),
+      choice("Colour map", RAMP_NAMES.map((r) => ({ value: r, text: r })), p.ramp, (r) => this.set({ ramp: r }), { "data-key": "ramp" }),
+      this.bands.length > 1 ? this.bandChoice(p) : null,
       numeric("Low %", "low", 0, 99, 0.1, "Percentile of the pixels that becomes the darkest"),
       numeric("High %", "high", 1, 100, 0.1, "Percentile of the pixels that becomes the brightest"),
       numeric("Clip σ", "clip", 0, 50, 0.5, "Hide what is fainter than the level plus so many sigma; 0 shows all"),
       soft,
-      choice("Colours", RAMP_NAMES.map((r) => ({ value: r, text: r })), p.ramp, (r) => this.set({ ramp: r }), { "data-key": "ramp" }),
     ];
-    if (this.bands.length > 1) controls.push(this.bandChoice(p));
     const check = (label: string, key: "reversed" | "northUp") => h("label", { class: "check" }, h("input", {
       type: "checkbox", checked: p[key], "data-key": key, onchange: (e: Event) => this.set({ [key]: (e.target as HTMLInputElement).checked }),
     }), label);
-    fill(this.element, h("div", { class: "fields" }, ...controls),
-      h("div", { class: "checks" }, check("Reverse", "reversed"), check("North up", "northUp"),
+    const north = check("North up", "northUp");
+    north.hidden = !this.oriented;
+    fill(this.element, h("div", { class: "stack-fields" }, ...controls),
+      h("div", { class: "checks" }, check("Reverse", "reversed"), north,
         h("button", { type: "button", class: "text-button", onclick: () => this.set({ ...PICTURE }) }, "Reset")));
   }
 

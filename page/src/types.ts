@@ -30,15 +30,21 @@ export interface Space {
   average?: string | null;
   columns: ColumnInfo[];
   maps: { name: string; method: string; dims: number; fresh?: boolean }[];
-  clusters: { name: string; k: number; about?: Record<string, unknown> }[];
-  anomalies: { name: string; about?: Record<string, unknown> }[];
-  scores: { name: string }[];
+  clusters: { name: string; k: number; fresh?: boolean; about?: Record<string, unknown> }[];
+  anomalies: { name: string; fresh?: boolean; about?: Record<string, unknown> }[];
+  scores: { name: string; fresh?: boolean }[];
   label_sets: LabelSet[];
   positions: boolean;
   scale_default?: { stretch?: string; clip_sigma?: number | null } & Record<string, unknown>;
   density?: boolean;
   flags?: { bit: number; name: string; description: string }[];
   samp?: boolean;
+  /** Column of the first colouring: '@color' where the caller gave values. */
+  color?: string | null;
+  /** Sentences to show once. */
+  notes?: string[];
+  thumbs?: boolean;
+  drop?: boolean;
 }
 
 export interface Row {

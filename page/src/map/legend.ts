@@ -55,7 +55,7 @@ export class Legend {
     return [
       h("div", { class: "colour-bar", style: { background: gradient(ramp, reversed) } }),
       h("div", { class: "bar-ends" }, h("span", {}, number(painted.limits[0])), h("span", {}, number((painted.limits[0] + painted.limits[1]) / 2)), h("span", {}, number(painted.limits[1]))),
-      h("div", { class: "bar-tools" }, pick, iconButton("alike", "Reverse the colour map", () => store.set({ reversed: !store.state.reversed }), { "aria-pressed": String(reversed) })),
+      h("div", { class: "bar-tools" }, pick, iconButton("swap", "Reverse the colour map", () => store.set({ reversed: !store.state.reversed }), { "aria-pressed": String(reversed) })),
     ];
   }
 

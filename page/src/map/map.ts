@@ -260,6 +260,7 @@ export class MapView {
     });
     stage.addEventListener("wheel", (e) => {
       e.preventDefault();
+      this.hover.hide();
       const [px, py] = this.local(e);
       const lines = e.deltaMode === 1 ? 16 : 1;
       this.setCamera(zoomed(this.camera, this.width, this.height, px, py, Math.exp(-e.deltaY * lines * (e.ctrlKey ? 0.01 : 0.0016))), true);

@@ -75,7 +75,7 @@ export class Overlay {
     const accent = style.getPropertyValue("--accent").trim() || "#36f";
     this.drawPictures(g, paper);
     const { state } = this.ctx.store;
-    for (const row of this.hits) this.ring(g, row, 5, accent, 1.5, paper);
+    for (const row of this.hits) if (this.map.isShown(row)) this.ring(g, row, 5, accent, 1.5, paper);
     for (const row of state.like) this.ring(g, row, 7, style.getPropertyValue("--good").trim(), 2.5, paper);
     for (const row of state.unlike) this.ring(g, row, 7, style.getPropertyValue("--bad").trim(), 2.5, paper);
     if (state.chosen >= 0) this.ring(g, state.chosen, 9, ink, 2.5, paper);

@@ -56,7 +56,7 @@ export class ClustersPanel {
       for (const [key, value] of Object.entries(gallery.figures ?? {})) {
         if (value !== null && typeof value !== "object") facts.append(h("dt", {}, key.replaceAll("_", " ")), h("dd", {}, cell(value)));
       }
-      fill(this.body, facts.childElementCount ? facts : null, ...gallery.clusters.map((c) => {
+      fill(this.body, facts.childElementCount ? h("details", { class: "folded" }, h("summary", {}, figures(gallery.figures ?? {})), facts) : null, ...gallery.clusters.map((c) => {
         const strip = new Strip(ctx, { px: 48, label: `Members of cluster ${c.label}` });
         strip.show(c[this.kind].map((row) => ({ row })));
         const notes = [whole(c.n)];
@@ -80,4 +80,10 @@ export class ClustersPanel {
       ctx.store.set({ selection: combined(ctx.store.state.selection, rows, modeOf(event)) });
     });
   }
+}
+
+/** The figures that matter, in one line. */
+function figures(all: Record<string, unknown>): string {
+  const parts = ["silhouette", "stability"].filter((key) => typeof all[key] === "number").map((key) => `${key} ${(all[key] as number).toFixed(2)}`);
+  return parts.length ? `${parts.join(", ")}; all figures` : "Figures";
 }

@@ -22,7 +22,8 @@ export class LabelPanel {
   private readonly why = h("p", { class: "quiet" });
   private readonly progress = h("p", { class: "quiet", role: "status" });
   private readonly work: HTMLElement;
-  private readonly form = h("form", { class: "new-set" });
+  private readonly form = h("form");
+  private readonly maker = h("details", { class: "new-set" }, h("summary", {}, "New set"), this.form);
   private readonly queueStrip: Strip;
   private readonly meter = h("progress", { max: 1, value: 0, "aria-label": "Labelled part" });
   private set: LabelSet | null = null;
@@ -43,7 +44,7 @@ export class LabelPanel {
       this.progress, this.meter, h("h3", {}, "Next"), this.why, this.queueStrip.element, h("h3", {}, "Score"),
       h("div", { class: "buttons" }, h("button", { type: "button", class: "button primary", onclick: () => void this.train() }, "Score all objects"),
         this.download("csv", "CSV"), this.download("votable", "VOTable")));
-    this.element.append(h("h2", {}, "Label"), this.field, this.form, this.work);
+    this.element.append(h("h2", {}, "Label"), this.field, this.work, this.maker);
     this.buildForm();
     ctx.store.on(["panel"], (s) => {
       if (s.panel === "label") void this.enter();
@@ -68,7 +69,7 @@ export class LabelPanel {
     const classes = h("input", { type: "text", placeholder: "spiral, elliptical, merger", "aria-label": "Class names, separated by commas" });
     const classField = h("label", { class: "field", hidden: true }, h("span", {}, "Classes"), classes);
     const kind = choice("Kind", [{ value: "interest", text: "interest, 0 to 5" }, { value: "class", text: "named classes" }], "interest", (v) => (classField.hidden = v !== "class"));
-    fill(this.form, h("h3", {}, "New set"), h("label", { class: "field" }, h("span", {}, "Name"), name), kind, classField, h("button", { type: "submit", class: "button" }, "Make it"));
+    fill(this.form, h("label", { class: "field" }, h("span", {}, "Name"), name), kind, classField, h("button", { type: "submit", class: "button" }, "Make it"));
     this.form.addEventListener("submit", (e) => {
       e.preventDefault();
       const names = classes.value.split(",").map((c) => c.trim()).filter(Boolean);
@@ -78,7 +79,8 @@ export class LabelPanel {
         await this.ctx.source.newLabels(name.value.trim(), chosen, chosen === "class" ? names : []);
         await this.ctx.refresh();
         await this.open(name.value.trim());
-        this.form.classList.add("folded");
+        this.maker.open = false;
+        name.value = classes.value = "";
       });
     });
   }
@@ -86,6 +88,7 @@ export class LabelPanel {
   private async enter(): Promise<void> {
     const sets = this.ctx.space.label_sets;
     this.field.hidden = !sets.length;
+    this.maker.open = !sets.length;
     if (sets.length && !this.set) await this.open(sets[0].name);
   }
 

@@ -1,7 +1,7 @@
 import type { Context } from "../context";
 import { fill, h, icon, iconButton, number } from "../dom";
 import { sexagesimal } from "../maths/scalebar";
-import { PictureControls, PictureView, bandNames } from "../picture";
+import { PictureControls, PictureView } from "../picture";
 import type { Dropped, Hit, Pixels, Row } from "../types";
 import { AlikeDialog } from "./alike";
 import { Strip, toggled } from "./strip";
@@ -21,6 +21,7 @@ export class ObjectPanel {
   private readonly empty: HTMLElement;
   private readonly content: HTMLElement;
   private asked = 0;
+  private shown = -1;
   private readonly alike: AlikeDialog;
   onHits: (hits: Hit[]) => void = () => undefined;
   onPixels: (pixels: Pixels) => void = () => undefined;
@@ -33,11 +34,22 @@ export class ObjectPanel {
     this.empty = h("div", { class: "empty" }, h("p", {}, "Choose an object on the map, in the gallery or in the table: its picture, its columns and its neighbours appear here."),
       ctx.source.can.drop ? h("p", {}, "Or drop a FITS file anywhere on this page to see where it lies.") : null);
     this.content = h("div", { hidden: true }, this.head, ctx.source.can.pixels ? this.picture.element : null,
-      ctx.source.can.pixels ? h("details", { class: "adjust", open: true }, h("summary", {}, "Stretch and colours"), this.controls.element) : null, this.near, this.facts);
+      ctx.source.can.pixels ? this.controls.element : null, this.near, this.facts);
     this.element.append(this.empty, this.content);
-    ctx.store.on(["chosen"], (s) => {
-      if (s.chosen >= 0) void this.show(s.chosen);
-      else if (s.dropped === null) this.clear();
+    ctx.store.on(["chosen", "panel", "sheet"], (s) => {
+      if (s.chosen < 0) {
+        this.shown = -1;
+        if (s.dropped === null) this.clear();
+      } else if (s.panel === "object" && s.chosen !== this.shown) void this.show(s.chosen);
+      else if (s.chosen !== this.shown) this.onHits([]);
+    });
+    ctx.store.on(["like", "unlike"], (s) => {
+      for (const [key, rows] of [["like", s.like], ["unlike", s.unlike]] as const) {
+        this.head.querySelector(`[data-example=${key}]`)?.setAttribute("aria-pressed", String(rows.includes(s.chosen)));
+      }
+    });
+    ctx.store.on(["filter"], (s) => {
+      if (s.chosen >= 0 && s.chosen === this.shown) void this.showNeighbours(s.chosen, this.asked);
     });
     ctx.store.on(["picture"], (s) => this.picture.draw(s.picture));
   }
@@ -50,6 +62,7 @@ export class ObjectPanel {
 
   async show(row: number): Promise<void> {
     const asked = ++this.asked;
+    this.shown = row;
     this.empty.hidden = true;
     this.content.hidden = false;
     await Promise.all([this.showFacts(row, asked), this.showPixels(row, row, asked), this.showNeighbours(row, asked)]);
@@ -75,7 +88,7 @@ export class ObjectPanel {
       const pixels = await this.ctx.source.pixels(of);
       if (asked !== this.asked) return;
       this.picture.set(pixels, String(name));
-      this.controls.offer(bandNames(pixels));
+      this.controls.offer(pixels);
       this.picture.draw(this.ctx.store.state.picture);
       this.onPixels(pixels);
     } catch (error) {
@@ -110,11 +123,11 @@ export class ObjectPanel {
     const { store } = this.ctx;
     const s = store.state;
     const query = this.ctx.source.can.neighbours ? [
-      iconButton("yes", "More like this (Y)", () => store.set({ like: toggled(store.state.like, row), unlike: store.state.unlike.filter((r) => r !== row), panel: "query" }), { "aria-pressed": String(s.like.includes(row)) }),
-      iconButton("no", "Less like this (N)", () => store.set({ unlike: toggled(store.state.unlike, row), like: store.state.like.filter((r) => r !== row), panel: "query" }), { "aria-pressed": String(s.unlike.includes(row)) }),
+      iconButton("yes", "More like this (Y)", () => store.set({ like: toggled(store.state.like, row), unlike: store.state.unlike.filter((r) => r !== row), panel: "query" }), { "aria-pressed": String(s.like.includes(row)), "data-example": "like" }),
+      iconButton("no", "Less like this (N)", () => store.set({ unlike: toggled(store.state.unlike, row), like: store.state.like.filter((r) => r !== row), panel: "query" }), { "aria-pressed": String(s.unlike.includes(row)), "data-example": "unlike" }),
     ] : [];
     return h("div", { class: "actions" }, ...query,
-      iconButton("plus", "Add to the selection (S)", () => store.set({ selection: Uint32Array.from(new Set([...store.state.selection, row])).sort() })),
+      iconButton("select", "Add to the selection (S)", () => store.set({ selection: Uint32Array.from(new Set([...store.state.selection, row])).sort() })),
       iconButton("close", "Let go (Esc)", () => store.set({ chosen: -1, dropped: null })));
   }
 

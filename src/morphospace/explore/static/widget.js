@@ -193,6 +193,11 @@ function g(e) {
 		text: "one colour",
 		group: ""
 	}];
+	e.color?.startsWith("@color") && t.push({
+		value: e.color,
+		text: "given values",
+		group: ""
+	});
 	for (let n of e.clusters) t.push({
 		value: `@cluster:${n.name}`,
 		text: `${n.name} (${n.k})`,
@@ -225,7 +230,7 @@ function g(e) {
 	});
 	return t;
 }
-var _ = (e) => e.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ").replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "log density, ");
+var _ = (e) => e.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ").replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "log density, ").replace(/^@color$/, "given values");
 function ee(e, t, n, r, i) {
 	let a = new Uint8Array(3 * t), o = u(i ? "4a505a" : "c3c8cf");
 	if (!e) {
@@ -323,7 +328,10 @@ var oe = {
 	up: "M3 10l5-5 5 5",
 	down: "M3 6l5 5 5-5",
 	yes: "M3 8.500 6.500 12 13 4.500",
-	no: "M4 4l8 8M12 4l-8 8",
+	no: "M8 2.500a5.500 5.500 0 1 0 0 11 5.500 5.500 0 0 0 0-11M4.200 4.200l7.600 7.600",
+	upload: "M8 10.500V2.500M4.800 5.700 8 2.500l3.200 3.200M2.500 10.500v3h11v-3",
+	swap: "M4 5.500h9M10.500 3 13 5.500 10.500 8M12 10.500H3M5.500 8 3 10.500 5.500 13",
+	select: "M2.500 5V2.500H5M8 2.500h.01M11 2.500h2.500V5M13.500 8h.01M13.500 11v2.500H11M8 13.500h.01M5 13.500H2.500V11M2.500 8h.01M8 5.500v5M5.500 8h5",
 	alike: "M3 6h10M3 10h10",
 	map: "M4 11.500h.01M6.500 6h.01M9 9h.01M11.500 4.500h.01M12 11h.01M3.500 4h.01M8 13h.01",
 	grid: "M2.500 2.500h4.500v4.500H2.500zM9 2.500h4.500v4.500H9zM2.500 9h4.500v4.500H2.500zM9 9h4.500v4.500H9z",
@@ -449,7 +457,7 @@ var le = class {
 	selection: "Selection",
 	query: "Query",
 	clusters: "Clusters",
-	odd: "Odd ones",
+	odd: "Odd",
 	label: "Label"
 }, de = {
 	map: ["Map", "map"],
@@ -541,7 +549,7 @@ var le = class {
 			}, b(n), v("span", {}, t));
 			this.tabs.set(`view-${e}`, r), a.append(r), this.views[e].id = `main-${e}`, this.views[e].setAttribute("role", "tabpanel"), this.views[e].setAttribute("aria-labelledby", `view-${e}`);
 		}
-		me(a), y(this.header, i, a, v("div", { class: "choosers" }, e, this.axes, t), v("div", { class: "filter" }, this.filter, x("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote), v("div", { class: "right" }, r.can.drop ? x("up", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null, x("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }), x("help", "Keyboard and help (?)", () => this.openHelp())));
+		me(a), y(this.header, i, a, v("div", { class: "choosers" }, e, this.axes, t), v("div", { class: "filter" }, this.filter, x("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote), v("div", { class: "right" }, r.can.drop ? x("upload", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null, x("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }), x("help", "Keyboard and help (?)", () => this.openHelp())));
 	}
 	tabList() {
 		let e = v("div", {
@@ -1285,7 +1293,7 @@ var L = class {
 				style: { background: m(n, r) }
 			}),
 			v("div", { class: "bar-ends" }, v("span", {}, T(e.limits[0])), v("span", {}, T((e.limits[0] + e.limits[1]) / 2)), v("span", {}, T(e.limits[1]))),
-			v("div", { class: "bar-tools" }, i, x("alike", "Reverse the colour map", () => t.set({ reversed: !t.state.reversed }), { "aria-pressed": String(r) }))
+			v("div", { class: "bar-tools" }, i, x("swap", "Reverse the colour map", () => t.set({ reversed: !t.state.reversed }), { "aria-pressed": String(r) }))
 		];
 	}
 	choices = () => g(this.ctx.space);
@@ -1479,7 +1487,7 @@ var W = 46, Qe = 4e3, $e = class {
 		let r = getComputedStyle(this.canvas), i = r.getPropertyValue("--text").trim() || "#000", a = r.getPropertyValue("--map").trim() || "#fff", o = r.getPropertyValue("--accent").trim() || "#36f";
 		this.drawPictures(e, a);
 		let { state: s } = this.ctx.store;
-		for (let t of this.hits) this.ring(e, t, 5, o, 1.5, a);
+		for (let t of this.hits) this.map.isShown(t) && this.ring(e, t, 5, o, 1.5, a);
 		for (let t of s.like) this.ring(e, t, 7, r.getPropertyValue("--good").trim(), 2.5, a);
 		for (let t of s.unlike) this.ring(e, t, 7, r.getPropertyValue("--bad").trim(), 2.5, a);
 		s.chosen >= 0 && this.ring(e, s.chosen, 9, i, 2.5, a), this.droppedPlace && this.star(e, ...this.map.screenOfPlace(...this.droppedPlace), o, a), this.path && this.lasso(e, this.path, o);
@@ -1834,7 +1842,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			let [t, n] = this.local(e);
 			this.setCamera(H(this.camera, this.width, this.height, t, n, 2), !0);
 		}), e.addEventListener("wheel", (e) => {
-			e.preventDefault();
+			e.preventDefault(), this.hover.hide();
 			let [t, n] = this.local(e), r = e.deltaMode === 1 ? 16 : 1;
 			this.setCamera(H(this.camera, this.width, this.height, t, n, Math.exp(-e.deltaY * r * (e.ctrlKey ? .01 : .0016))), !0);
 		}, { passive: !1 }), e.addEventListener("keydown", (e) => this.key(e)), e.addEventListener("blur", () => this.hover.hide());
@@ -2060,11 +2068,13 @@ var pt = class {
 	ctx;
 	element = v("div", { class: "picture-controls" });
 	bands = [];
+	oriented = !0;
 	constructor(e) {
 		this.ctx = e, this.build(), e.store.on(["picture"], () => this.sync());
 	}
 	offer(e) {
-		e.join() !== this.bands.join() && (this.bands = e, this.build());
+		let t = dt(e), n = G(e) !== null;
+		(t.join() !== this.bands.join() || n !== this.oriented) && (this.bands = t, this.oriented = n, this.build());
 	}
 	set(e) {
 		let { store: t } = this.ctx;
@@ -2101,23 +2111,22 @@ var pt = class {
 				value: e,
 				text: e
 			})), e.curve, (e) => this.set({ curve: e }), { "data-key": "curve" }),
+			S("Colour map", a.map((e) => ({
+				value: e,
+				text: e
+			})), e.ramp, (e) => this.set({ ramp: e }), { "data-key": "ramp" }),
+			this.bands.length > 1 ? this.bandChoice(e) : null,
 			t("Low %", "low", 0, 99, .1, "Percentile of the pixels that becomes the darkest"),
 			t("High %", "high", 1, 100, .1, "Percentile of the pixels that becomes the brightest"),
 			t("Clip σ", "clip", 0, 50, .5, "Hide what is fainter than the level plus so many sigma; 0 shows all"),
-			n,
-			S("Colours", a.map((e) => ({
-				value: e,
-				text: e
-			})), e.ramp, (e) => this.set({ ramp: e }), { "data-key": "ramp" })
-		];
-		this.bands.length > 1 && r.push(this.bandChoice(e));
-		let i = (t, n) => v("label", { class: "check" }, v("input", {
+			n
+		], i = (t, n) => v("label", { class: "check" }, v("input", {
 			type: "checkbox",
 			checked: e[n],
 			"data-key": n,
 			onchange: (e) => this.set({ [n]: e.target.checked })
-		}), t);
-		y(this.element, v("div", { class: "fields" }, ...r), v("div", { class: "checks" }, i("Reverse", "reversed"), i("North up", "northUp"), v("button", {
+		}), t), o = i("North up", "northUp");
+		o.hidden = !this.oriented, y(this.element, v("div", { class: "stack-fields" }, ...r), v("div", { class: "checks" }, i("Reverse", "reversed"), o, v("button", {
 			type: "button",
 			class: "text-button",
 			onclick: () => this.set({ ...N })
@@ -2186,6 +2195,7 @@ var pt = class {
 	empty;
 	content;
 	asked = 0;
+	shown = -1;
 	alike;
 	onHits = () => void 0;
 	onPixels = () => void 0;
@@ -2194,11 +2204,16 @@ var pt = class {
 			label: "Neighbours",
 			query: !0,
 			alike: (t) => void this.alike.open(e.store.state.chosen, t)
-		}), this.near = v("section", { hidden: !e.source.can.neighbours }, this.nearTitle, this.strip.element), this.empty = v("div", { class: "empty" }, v("p", {}, "Choose an object on the map, in the gallery or in the table: its picture, its columns and its neighbours appear here."), e.source.can.drop ? v("p", {}, "Or drop a FITS file anywhere on this page to see where it lies.") : null), this.content = v("div", { hidden: !0 }, this.head, e.source.can.pixels ? this.picture.element : null, e.source.can.pixels ? v("details", {
-			class: "adjust",
-			open: !0
-		}, v("summary", {}, "Stretch and colours"), this.controls.element) : null, this.near, this.facts), this.element.append(this.empty, this.content), e.store.on(["chosen"], (e) => {
-			e.chosen >= 0 ? this.show(e.chosen) : e.dropped === null && this.clear();
+		}), this.near = v("section", { hidden: !e.source.can.neighbours }, this.nearTitle, this.strip.element), this.empty = v("div", { class: "empty" }, v("p", {}, "Choose an object on the map, in the gallery or in the table: its picture, its columns and its neighbours appear here."), e.source.can.drop ? v("p", {}, "Or drop a FITS file anywhere on this page to see where it lies.") : null), this.content = v("div", { hidden: !0 }, this.head, e.source.can.pixels ? this.picture.element : null, e.source.can.pixels ? this.controls.element : null, this.near, this.facts), this.element.append(this.empty, this.content), e.store.on([
+			"chosen",
+			"panel",
+			"sheet"
+		], (e) => {
+			e.chosen < 0 ? (this.shown = -1, e.dropped === null && this.clear()) : e.panel === "object" && e.chosen !== this.shown ? this.show(e.chosen) : e.chosen !== this.shown && this.onHits([]);
+		}), e.store.on(["like", "unlike"], (e) => {
+			for (let [t, n] of [["like", e.like], ["unlike", e.unlike]]) this.head.querySelector(`[data-example=${t}]`)?.setAttribute("aria-pressed", String(n.includes(e.chosen)));
+		}), e.store.on(["filter"], (e) => {
+			e.chosen >= 0 && e.chosen === this.shown && this.showNeighbours(e.chosen, this.asked);
 		}), e.store.on(["picture"], (e) => this.picture.draw(e.picture));
 	}
 	clear() {
@@ -2206,7 +2221,7 @@ var pt = class {
 	}
 	async show(e) {
 		let t = ++this.asked;
-		this.empty.hidden = !0, this.content.hidden = !1, await Promise.all([
+		this.shown = e, this.empty.hidden = !0, this.content.hidden = !1, await Promise.all([
 			this.showFacts(e, t),
 			this.showPixels(e, e, t),
 			this.showNeighbours(e, t)
@@ -2220,7 +2235,7 @@ var pt = class {
 		if (this.ctx.source.can.pixels) try {
 			let r = await this.ctx.source.pixels(e);
 			if (n !== this.asked) return;
-			this.picture.set(r, String(t)), this.controls.offer(dt(r)), this.picture.draw(this.ctx.store.state.picture), this.onPixels(r);
+			this.picture.set(r, String(t)), this.controls.offer(r), this.picture.draw(this.ctx.store.state.picture), this.onPixels(r);
 		} catch (e) {
 			n === this.asked && this.picture.say(e instanceof Error ? e.message : String(e));
 		}
@@ -2256,11 +2271,17 @@ var pt = class {
 			like: R(t.state.like, e),
 			unlike: t.state.unlike.filter((t) => t !== e),
 			panel: "query"
-		}), { "aria-pressed": String(n.like.includes(e)) }), x("no", "Less like this (N)", () => t.set({
+		}), {
+			"aria-pressed": String(n.like.includes(e)),
+			"data-example": "like"
+		}), x("no", "Less like this (N)", () => t.set({
 			unlike: R(t.state.unlike, e),
 			like: t.state.like.filter((t) => t !== e),
 			panel: "query"
-		}), { "aria-pressed": String(n.unlike.includes(e)) })] : [], x("plus", "Add to the selection (S)", () => t.set({ selection: Uint32Array.from(/* @__PURE__ */ new Set([...t.state.selection, e])).sort() })), x("close", "Let go (Esc)", () => t.set({
+		}), {
+			"aria-pressed": String(n.unlike.includes(e)),
+			"data-example": "unlike"
+		})] : [], x("select", "Add to the selection (S)", () => t.set({ selection: Uint32Array.from(/* @__PURE__ */ new Set([...t.state.selection, e])).sort() })), x("close", "Let go (Esc)", () => t.set({
 			chosen: -1,
 			dropped: null
 		})));
@@ -2345,7 +2366,7 @@ var yt = class {
 			if (this.shown !== e) return;
 			let r = v("dl", { class: "facts" });
 			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, q(t)));
-			y(this.body, r.childElementCount ? r : null, ...n.clusters.map((n) => {
+			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, bt(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
 				let r = new L(t, {
 					px: 48,
 					label: `Members of cluster ${n.label}`
@@ -2373,6 +2394,10 @@ var yt = class {
 		});
 	}
 };
+function bt(e) {
+	let t = ["silhouette", "stability"].filter((t) => typeof e[t] == "number").map((t) => `${t} ${e[t].toFixed(2)}`);
+	return t.length ? `${t.join(", ")}; all figures` : "Figures";
+}
 // src/panels/label.ts
 function J(e) {
 	if (e.kind === "interest") return [
@@ -2392,7 +2417,7 @@ function J(e) {
 		value: e
 	}));
 }
-var bt = class {
+var xt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2410,7 +2435,8 @@ var bt = class {
 		role: "status"
 	});
 	work;
-	form = v("form", { class: "new-set" });
+	form = v("form");
+	maker = v("details", { class: "new-set" }, v("summary", {}, "New set"), this.form);
 	queueStrip;
 	meter = v("progress", {
 		max: 1,
@@ -2444,7 +2470,7 @@ var bt = class {
 			type: "button",
 			class: "button primary",
 			onclick: () => void this.train()
-		}, "Score all objects"), this.download("csv", "CSV"), this.download("votable", "VOTable"))), this.element.append(v("h2", {}, "Label"), this.field, this.form, this.work), this.buildForm(), e.store.on(["panel"], (e) => {
+		}, "Score all objects"), this.download("csv", "CSV"), this.download("votable", "VOTable"))), this.element.append(v("h2", {}, "Label"), this.field, this.work, this.maker), this.buildForm(), e.store.on(["panel"], (e) => {
 			e.panel === "label" && this.enter();
 		}), e.store.on(["chosen"], (e) => {
 			e.panel === "label" && e.chosen >= 0 && e.chosen !== this.current && this.set && this.look(e.chosen);
@@ -2482,7 +2508,7 @@ var bt = class {
 			value: "class",
 			text: "named classes"
 		}], "interest", (e) => n.hidden = e !== "class");
-		y(this.form, v("h3", {}, "New set"), v("label", { class: "field" }, v("span", {}, "Name"), e), r, n, v("button", {
+		y(this.form, v("label", { class: "field" }, v("span", {}, "Name"), e), r, n, v("button", {
 			type: "submit",
 			class: "button"
 		}, "Make it")), this.form.addEventListener("submit", (n) => {
@@ -2490,13 +2516,13 @@ var bt = class {
 			let i = t.value.split(",").map((e) => e.trim()).filter(Boolean), a = r.querySelector("select").value;
 			this.ctx.attempt(async () => {
 				if (a === "class" && i.length < 2) throw Error("Give at least two class names, separated by commas.");
-				await this.ctx.source.newLabels(e.value.trim(), a, a === "class" ? i : []), await this.ctx.refresh(), await this.open(e.value.trim()), this.form.classList.add("folded");
+				await this.ctx.source.newLabels(e.value.trim(), a, a === "class" ? i : []), await this.ctx.refresh(), await this.open(e.value.trim()), this.maker.open = !1, e.value = t.value = "";
 			});
 		});
 	}
 	async enter() {
 		let e = this.ctx.space.label_sets;
-		this.field.hidden = !e.length, e.length && !this.set && await this.open(e[0].name);
+		this.field.hidden = !e.length, this.maker.open = !e.length, e.length && !this.set && await this.open(e[0].name);
 	}
 	async open(e) {
 		let { ctx: t } = this, n = t.space.label_sets.find((t) => t.name === e);
@@ -2611,7 +2637,7 @@ var bt = class {
 		let t = J(this.set).find((t) => t.key === e.key.toLowerCase());
 		return t ? (this.give(t.value), !0) : !1;
 	}
-}, xt = 50, St = class {
+}, St = 50, Ct = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2652,9 +2678,9 @@ var bt = class {
 	async extend() {
 		let { ctx: e } = this, t = this.shown;
 		await e.attempt(async () => {
-			let n = await e.source.anomalies(t, this.offset, xt);
+			let n = await e.source.anomalies(t, this.offset, St);
 			if (t === this.shown) {
-				this.offset += n.length, this.more.hidden = n.length < xt;
+				this.offset += n.length, this.more.hidden = n.length < St;
 				for (let t of n) {
 					let n = v("span", { class: "id" }, "…");
 					this.list.append(v("li", {}, v("button", {
@@ -2674,7 +2700,7 @@ var bt = class {
 	mark() {
 		for (let e of this.list.querySelectorAll("[data-row]")) e.setAttribute("aria-pressed", String(Number(e.dataset.row) === this.ctx.store.state.chosen));
 	}
-}, Ct = class {
+}, wt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	examples = v("div", { class: "examples" });
@@ -2770,12 +2796,12 @@ var bt = class {
 			}
 		}
 	}
-}, Y = 120, wt = {
+}, Y = 120, Tt = {
 	csv: ["CSV", "csv"],
 	votable: ["VOTable", "vot"],
 	fits: ["FITS", "fits"],
 	parquet: ["Parquet", "parquet"]
-}, Tt = class {
+}, Et = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	title = v("h2", {}, "Nothing selected");
@@ -2813,7 +2839,7 @@ var bt = class {
 		})), a("Table", () => e.set({
 			view: "table",
 			scope: "selection"
-		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(wt[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
+		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Tt[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
 	}
 	invert() {
 		let { store: e, space: t } = this.ctx, n = new Set(e.state.selection), r = e.state.filter ?? Uint32Array.from({ length: t.n }, (e, t) => t);
@@ -2822,7 +2848,7 @@ var bt = class {
 	async export(e) {
 		let { ctx: t } = this;
 		await t.attempt(async () => {
-			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${wt[e][1]}`;
+			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${Tt[e][1]}`;
 			se(await t.source.exportRows(n, e), r), t.notice(`${E(n.length, "object")} saved as ${r}.`);
 		});
 	}
@@ -2833,7 +2859,7 @@ var bt = class {
 			e.notice(t.length ? `Sent to ${t.join(", ")}.` : "The hub runs, but no program there takes tables: start TOPCAT or Aladin.");
 		});
 	}
-}, X = 26, Z = 100, Et = class {
+}, X = 26, Z = 100, Dt = class {
 	ctx;
 	element = v("section", {
 		class: "table-view",
@@ -2935,7 +2961,7 @@ var bt = class {
 		}, ...this.columns.map((e) => v("div", {
 			role: "gridcell",
 			class: n.has(e) ? "cell numeric" : e === "id" ? "cell wide id" : "cell"
-		}, r ? e === "id" ? r.id : q(Dt(r, e)) : "")));
+		}, r ? e === "id" ? r.id : q(Ot(r, e)) : "")));
 	}
 	async ask(e) {
 		if (this.pages.has(e)) return;
@@ -2996,12 +3022,12 @@ var bt = class {
 		e.preventDefault(), e.stopPropagation();
 	}
 };
-function Dt(e, t) {
+function Ot(e, t) {
 	let n = e.columns ?? {};
 	return t in n ? n[t] : e[t];
 }
 // src/app.ts
-var Ot = class {
+var kt = class {
 	source;
 	options;
 	ctx;
@@ -3022,7 +3048,7 @@ var Ot = class {
 	constructor(t, n, i, a) {
 		this.source = n, this.options = a;
 		let o = a.address ? I(window.location.hash, i.n) : {};
-		this.store = new ye(kt(i, o, a));
+		this.store = new ye(At(i, o, a));
 		let s = new e(n), c = new r(n);
 		this.ctx = {
 			root: t,
@@ -3049,17 +3075,17 @@ var Ot = class {
 		}, s.failed = c.failed = (e) => this.notices.show(e, !0);
 		let { ctx: l } = this;
 		this.map = new ot(l), this.legend = new Be(l), this.object = new gt(l);
-		let u = new Ct(l), d = new Et(l), f = new Se(l), p = new bt(l);
+		let u = new wt(l), d = new Dt(l), f = new Se(l), p = new xt(l);
 		this.map.element.append(this.legend.element), this.frame = new fe(l, this.notices, {
 			map: this.map.element,
 			gallery: f.element,
 			table: d.element
 		}, {
 			object: this.object.element,
-			selection: new Tt(l).element,
+			selection: new Et(l).element,
 			query: u.element,
 			clusters: new yt(l).element,
-			odd: new St(l).element,
+			odd: new Ct(l).element,
 			label: p.element
 		}), new Le(l, this.map, this.frame, p), n.can.drop && new le(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), ze.describe = (e) => {
 			let t = ne(this.column, e, T);
@@ -3106,10 +3132,12 @@ var Ot = class {
 			t.map ? this.showMap() : Promise.resolve(),
 			this.colour(),
 			t.where ? this.applyWhere() : Promise.resolve()
-		]), t.map || this.notices.show("There is no map yet: run 'morphospace project' on these embeddings. Gallery and table work.", !1), t.chosen >= 0 && this.object.show(t.chosen), this.ctx.root.dataset.ready = "true";
+		]);
+		for (let e of this.ctx.space.notes ?? []) this.notices.show(e, !1);
+		t.chosen >= 0 && this.object.show(t.chosen), this.ctx.root.dataset.ready = "true";
 	}
 	restore(e) {
-		let t = kt(this.ctx.space, e, this.options);
+		let t = At(this.ctx.space, e, this.options);
 		this.store.set({
 			...t,
 			filter: this.store.state.filter,
@@ -3176,8 +3204,8 @@ var Ot = class {
 		});
 	}
 };
-function kt(e, t, n) {
-	let r = new Set(g(e).map((e) => e.value)), i = e.maps.find((e) => e.name === t.map) ?? e.maps.find((e) => e.name === "tsne") ?? e.maps.find((e) => e.name === "umap") ?? e.maps[0], a = n.colour ?? (e.clusters[0] ? `@cluster:${e.clusters[0].name}` : r.has("novelty") ? "novelty" : ""), o = t.colour !== void 0 && r.has(t.colour) ? t.colour : r.has(a) ? a : "";
+function At(e, t, n) {
+	let r = new Set(g(e).map((e) => e.value)), i = e.maps.find((e) => e.name === t.map) ?? e.maps.find((e) => e.name === "tsne") ?? e.maps.find((e) => e.name === "umap") ?? e.maps[0], a = n.colour ?? e.color ?? (e.clusters[0] ? `@cluster:${e.clusters[0].name}` : r.has("novelty") ? "novelty" : ""), o = t.colour !== void 0 && r.has(t.colour) ? t.colour : r.has(a) ? a : "";
 	return {
 		view: t.view ?? "map",
 		panel: t.panel ?? "object",
@@ -3200,13 +3228,25 @@ function kt(e, t, n) {
 		picture: t.picture ?? { ...N }
 	};
 }
+// src/http.ts
+function jt(e) {
+	let t = (e) => e.filter((e) => e.fresh !== !1);
+	return {
+		...e,
+		columns: e.columns.filter((t) => (t.n_missing ?? 0) < e.n),
+		maps: t(e.maps),
+		clusters: t(e.clusters),
+		anomalies: t(e.anomalies),
+		scores: t(e.scores)
+	};
+}
 // src/maths/bytes.ts
 function Q(e) {
 	let t = atob(e), n = new Uint8Array(t.length);
 	for (let e = 0; e < t.length; e++) n[e] = t.charCodeAt(e);
 	return n;
 }
-function At(e) {
+function Mt(e) {
 	let t = new Uint16Array(e.buffer, 0, e.length >> 1), n = new Float32Array(t.length);
 	for (let e = 0; e < t.length; e++) {
 		let r = t[e] & 32768 ? -1 : 1, i = t[e] >> 10 & 31, a = t[e] & 1023;
@@ -3214,16 +3254,16 @@ function At(e) {
 	}
 	return n;
 }
-function jt(e) {
+function Nt(e) {
 	let [t, n = ""] = e.split(",", 2);
 	return new Blob([Q(n)], { type: t.replace(/^data:/, "").split(";")[0] });
 }
-function Mt(e) {
+function Pt(e) {
 	let t = e == null || typeof e == "number" && Number.isNaN(e) ? "" : String(e);
 	return /[",\r\n]/.test(t) ? `"${t.replaceAll("\"", "\"\"")}"` : t;
 }
 // src/embedded.ts
-var Nt = 65535, Pt = class {
+var Ft = 65535, It = class {
 	data;
 	live = !1;
 	formats = ["csv"];
@@ -3245,7 +3285,7 @@ var Nt = 65535, Pt = class {
 	}
 	space() {
 		let { space: e } = this.data, t = (e) => e in this.data.columns;
-		return Promise.resolve({
+		return Promise.resolve(jt({
 			...e,
 			maps: e.maps.filter((e) => e.name in this.data.maps),
 			clusters: e.clusters.filter((e) => t(`@cluster:${e.name}`)),
@@ -3254,7 +3294,7 @@ var Nt = 65535, Pt = class {
 			label_sets: e.label_sets.filter((e) => t(`@label:${e.name}`)),
 			density: e.maps.some((e) => t(`@density:${e.name}`)),
 			columns: e.columns.filter((e) => e.kind === "text" || e.kind === "flags" || t(e.name))
-		});
+		}));
 	}
 	map(e) {
 		return Promise.resolve(new Float32Array(Q(this.data.maps[e]).buffer));
@@ -3279,7 +3319,7 @@ var Nt = 65535, Pt = class {
 		let { sort: t, descending: n } = e, r = e.rows ? e.rows.map((e) => this.data.rows[e]) : this.data.rows;
 		if (t) {
 			let e = (e) => e.columns?.[t] ?? e[t];
-			r = r.slice().sort((t, r) => Ft(e(t), e(r), n));
+			r = r.slice().sort((t, r) => Lt(e(t), e(r), n));
 		}
 		return Promise.resolve({
 			total: r.length,
@@ -3292,7 +3332,7 @@ var Nt = 65535, Pt = class {
 	sprite(e) {
 		let { size: t, columns: n, per_sprite: r, sprites: i } = this.data.thumbs, a = Math.min(i.length - 1, Math.floor(e[0] / r)), o = Array.from({ length: Math.min(r, this.data.space.n - a * r) }, (e, t) => a * r + t);
 		return Promise.resolve({
-			blob: jt(i[a]),
+			blob: Nt(i[a]),
 			columns: n,
 			size: t,
 			rows: o
@@ -3307,7 +3347,7 @@ var Nt = 65535, Pt = class {
 			let s = t.lo[e * n + o], c = (t.hi[e * n + o] - s) / 65534;
 			for (let t = 0; t < r * i; t++) {
 				let l = this.packed[(e * n + o) * r * i + t];
-				a[o * r * i + t] = l === Nt ? NaN : s + l * c;
+				a[o * r * i + t] = l === Ft ? NaN : s + l * c;
 			}
 		}
 		let o = this.data.meta?.[e] ?? {};
@@ -3331,13 +3371,13 @@ var Nt = 65535, Pt = class {
 	vectors() {
 		let { dim: e, data: t } = this.data.vectors;
 		if (!this.unit) {
-			this.unit = At(Q(t));
-			for (let t = 0; t < this.unit.length; t += e) It(this.unit.subarray(t, t + e));
+			this.unit = Mt(Q(t));
+			for (let t = 0; t < this.unit.length; t += e) Rt(this.unit.subarray(t, t + e));
 		}
 		return [this.unit, e];
 	}
 	neighbours(e) {
-		let [t, n] = this.vectors(), r = Lt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
+		let [t, n] = this.vectors(), r = zt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
 		for (let e = 0; e < a; e++) {
 			let i = 0;
 			for (let a = 0; a < n; a++) i += t[e * n + a] * r[a];
@@ -3397,7 +3437,7 @@ var Nt = 65535, Pt = class {
 			"ra",
 			"dec",
 			...t
-		].map(Mt).join(",")];
+		].map(Pt).join(",")];
 		for (let r of e) {
 			let e = this.data.rows[r];
 			e && n.push([
@@ -3405,7 +3445,7 @@ var Nt = 65535, Pt = class {
 				e.ra,
 				e.dec,
 				...t.map((t) => e.columns?.[t])
-			].map(Mt).join(","));
+			].map(Pt).join(","));
 		}
 		return Promise.resolve(new Blob([n.join("\r\n"), "\r\n"], { type: "text/csv" }));
 	}
@@ -3413,32 +3453,32 @@ var Nt = 65535, Pt = class {
 		return $("SAMP");
 	}
 }, $ = (e) => Promise.reject(/* @__PURE__ */ Error(`${e} needs the server: open these embeddings with 'morphospace explore'.`));
-function Ft(e, t, n) {
+function Lt(e, t, n) {
 	let r = (e) => e == null || e === "" || typeof e == "number" && Number.isNaN(e);
 	if (r(e) || r(t)) return Number(r(e)) - Number(r(t));
 	let i = typeof e == "number" && typeof t == "number" ? e - t : String(e).localeCompare(String(t), "en");
 	return n ? -i : i;
 }
-function It(e) {
+function Rt(e) {
 	let t = 0;
 	for (let n of e) t += n * n;
 	let n = Math.sqrt(t) || 1;
 	for (let t = 0; t < e.length; t++) e[t] /= n;
 }
-function Lt(e, t, n, r) {
+function zt(e, t, n, r) {
 	let i = new Float32Array(t), a = (n, r) => {
 		for (let a of n) for (let o = 0; o < t; o++) i[o] += r * e[a * t + o] / n.length;
 	};
-	return a(n, 1), a(r, n.length ? -.5 : -1), It(i), i;
+	return a(n, 1), a(r, n.length ? -.5 : -1), Rt(i), i;
 }
 // src/widget.ts
-async function Rt({ model: e, el: t }) {
+async function Bt({ model: e, el: t }) {
 	let n = v("div", {
 		class: "morphospace widget",
 		style: { height: `${Number(e.get("height")) || 600}px` }
 	});
-	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;padding:0 8px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 7px 8px}.tabs button .count{color:var(--accent);margin-left:4px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.adjust{border-top:1px solid var(--line);border-bottom:1px solid var(--line);margin-top:10px;padding:6px 0}.adjust summary{cursor:pointer;color:var(--soft)}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:none;width:104px}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set{border:1px solid var(--line);border-radius:var(--radius);gap:6px;margin:10px 0;padding:10px 12px;display:grid}.new-set h3{margin-top:0!important}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:34%}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
-	let r = new Pt(e.get("data")), i = e.get("color"), a = new Ot(n, r, await r.space(), {
+	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 6px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:34%}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
+	let r = new It(e.get("data")), i = e.get("color"), a = new kt(n, r, await r.space(), {
 		address: !1,
 		colour: typeof i == "string" && i ? i : void 0
 	});
@@ -3455,5 +3495,5 @@ async function Rt({ model: e, el: t }) {
 	for (let [t, n] of d) e.on(t, n);
 	return s("selection").length && u["change:selection"](), () => d.forEach(([t, n]) => e.off(t, n));
 }
-var zt = { render: Rt };
-export { zt as default };
+var Vt = { render: Bt };
+export { Vt as default };
