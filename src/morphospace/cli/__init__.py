@@ -26,6 +26,7 @@ VERBS = {
     "doctor": ("morphospace.cli.learn", "Say whether a run is healthy, and why."),
     "embed": ("morphospace.cli.space", "Turn cutouts into vectors with a trained encoder."),
     "search": ("morphospace.cli.space", "Find the objects most similar to one or more."),
+    "cluster": ("morphospace.cli.clusters", "Group what looks alike, and judge the groups."),
     "project": ("morphospace.cli.maps", "Make a map: principal components, t-SNE, UMAP; draw it for a paper."),
     "anomalies": ("morphospace.cli.odd", "Rank the odd ones, each with the reason in words."),
     "alike": ("morphospace.cli.odd", "Show which parts make two objects alike."),
