@@ -35,7 +35,7 @@ def test_labels_lie_beside_the_embeddings_and_reading_makes_no_file(emb, tmp_pat
     labels = Labels(emb)
     assert labels.path == labels_path(emb) == (tmp_path / "disks.labels.sqlite").resolve()
     assert labels.sets() == []
-    with pytest.raises(DataError, match="there are no labels for embeddings 'disks.emb' yet"):
+    with pytest.raises(DataError, match=r"there are no labels for embeddings 'disks\.emb' yet"):
         labels.values("mergers")
     assert not labels.path.exists()
     with pytest.raises(DataError, match="in memory only"):
