@@ -148,3 +148,4 @@ def page(scene: Scene) -> Iterator[Page]:
         server.should_exit = True
         thread.join(10)
         listening.close()
+        scene.close()

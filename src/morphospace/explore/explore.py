@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def explore(
     scene = open_scene(emb, cuts, color=color)
     if export is not None:
         return write_page(scene, export, STATIC, overwrite=overwrite)
-    with bind(port) as listening:
+    with bind(port) as listening, contextlib.closing(scene):
         found = int(listening.getsockname()[1])
         app = make_app(scene, port=found, token=new_token())
         address = f"http://127.0.0.1:{found}/"

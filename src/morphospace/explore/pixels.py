@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.wcs import Wcsprm
 from numpy.typing import NDArray
-from PIL import Image
 
 from morphospace.errors import DataError, MorphospaceError
 from morphospace.sky._intake import guarded
@@ -64,15 +64,20 @@ def pixels_of(cutout: Cutout, most: int) -> Pixels:
 
 
 def shrunk(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Average a plane (H, W) to ``size`` (w, h) by area, leaving out NaN."""
+    """Average a plane (H, W) to ``size`` (w, h) by area, leaving out NaN; a larger one repeats its pixels."""
     valid = np.isfinite(plane)
-    weight = _box(valid.astype(np.float32), size)
-    total = _box(np.where(valid, plane, np.float32(0)), size)
+    rows, columns = _shares(plane.shape[0], size[1]), _shares(plane.shape[1], size[0]).T
+    weight = rows @ valid.astype(np.float32) @ columns
+    total = rows @ np.where(valid, plane, np.float32(0)) @ columns
     return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.float32(np.nan))
 
 
-def _box(plane: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX), dtype=np.float32)
+@lru_cache(maxsize=64)
+def _shares(n_in: int, n_out: int) -> NDArray[np.float32]:
+    """Give the share of each old pixel in each new one along an axis, (n_out, n_in); PIL's box takes whole pixels."""
+    new, old = np.linspace(0, n_in, n_out + 1), np.arange(n_in + 1.0)
+    overlap = np.minimum(new[1:, None], old[1:]) - np.maximum(new[:-1, None], old[:-1])
+    return np.asarray(np.clip(overlap, 0, None) * (n_out / n_in), dtype=np.float32)
 
 
 def orientation(cutout: Cutout) -> dict[str, Any]:

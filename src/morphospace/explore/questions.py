@@ -93,7 +93,7 @@ def _order(scene: Scene, chosen: NDArray[np.int64], sort: str, *, descending: bo
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     keys = [("value", "descending" if descending else "ascending"), ("at", "ascending")]
     both = pa.table({"value": values, "at": np.arange(len(chosen))})
-    return np.asarray(pc.sort_indices(both, sort_keys=keys, null_placement="at_end"), dtype=np.int64)
+    return np.asarray(pc.sort_indices(both, sort_keys=keys), dtype=np.int64)
 
 
 def _sortable(scene: Scene, name: str) -> str:

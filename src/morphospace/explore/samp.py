@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -36,8 +35,7 @@ def send_selection(scene: Scene, asked: Asked) -> Response:
         raise DataError(msg)
     stem = scene.emb.path.stem if scene.emb.path is not None else "selection"
     with _lock:
-        folder = scene.once("samp folder", lambda: tempfile.TemporaryDirectory(prefix="morphospace-"))
-        file = Path(folder.name) / f"{stem}-{len(chosen)}.vot"
+        file = scene.scratch() / f"{stem}-{len(chosen)}.vot"
         file.write_bytes(file_of(scene.emb.keep(chosen), "votable"))
         return told({"sent_to": send_table(file, f"{stem}: {len(chosen)} of {len(scene.emb)}")})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ __all__ = ["COLOR", "Scene"]
 T = TypeVar("T")
 COLOR = "@color"
 QUICK_MAP = "pca"
-_LASTING = ("columns", "shapes", "crowding", "samp folder", COLOR)  # whatever else is kept with the embeddings
+_LASTING = ("columns", "shapes", "crowding", COLOR)  # whatever else is kept with the embeddings
 _DRAWN_BYTES = 256 << 20  # columns and maps as they are sent
 
 
@@ -68,6 +69,7 @@ class Scene:
         self.drops = Drops(emb)
         self.labels = None if emb.path is None else Labels(emb)
         self.learned: Lru[object, Any] = Lru(2)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._locks: dict[object, threading.Lock] = {}
         self._made: dict[object, Any] = {}
@@ -84,6 +86,21 @@ class Scene:
                 "No map is kept with these embeddings, so two principal components are shown; "
                 "morphospace project makes better ones."
             )
+
+    def scratch(self) -> Path:
+        """Give a folder for files that other programs read; it goes when the scene is closed."""
+        with self._lock:
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="morphospace-")
+            return Path(self._scratch.name)
+
+    def close(self) -> None:
+        """Let go of the labels' file and of the scratch folder."""
+        if self.labels is not None:
+            self.labels.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
     # ---- cutouts
 
