@@ -1,4 +1,4 @@
-import { withoutEmpty } from "./http";
+import { categoriesOf, withoutEmpty } from "./http";
 import { blobOf, bytesOf, csvField, halves } from "./maths/bytes";
 import type { Alike, ClusterGallery, Column, Dropped, ExportFormat, Hit, Labels, Odd, Orientation, Pixels, Query, Row, Source, Space, Sprite, TableQuery } from "./types";
 
@@ -6,7 +6,7 @@ import type { Alike, ClusterGallery, Column, Dropped, ExportFormat, Hit, Labels,
 export interface Embedded {
   space: Space;
   maps: Record<string, string>;
-  columns: Record<string, { kind: "number"; data: string } | { kind: "category"; categories: string[]; data: string }>;
+  columns: Record<string, { kind: "number"; data: string } | { kind: "category"; categories?: string[]; data: string } | { kind: "flags"; data: string }>;
   rows: Row[];
   vectors?: { dim: number; data: string };
   clusters?: Record<string, ClusterGallery>;
@@ -52,12 +52,12 @@ export class EmbeddedSource implements Source {
     return Promise.resolve(new Float32Array(bytesOf(this.data.maps[name]).buffer));
   }
 
-  column(name: string): Promise<Column> {
+  column(name: string, space: Space): Promise<Column> {
     const column = this.data.columns[name];
     if (!column) return Promise.reject(new Error(`The column ${name.replace(/^@\w+:/, "")} is not in this file.`));
     const { buffer } = bytesOf(column.data);
-    if (column.kind === "number") return Promise.resolve({ kind: "number", values: new Float32Array(buffer) });
-    return Promise.resolve({ kind: "category", values: new Int16Array(buffer), categories: column.categories });
+    if (column.kind !== "category") return Promise.resolve({ kind: "number", values: new Float32Array(buffer) });
+    return Promise.resolve({ kind: "category", values: new Int16Array(buffer), categories: column.categories ?? categoriesOf(name, space) });
   }
 
   rows(rows: number[]): Promise<Row[]> {

@@ -4,7 +4,7 @@ import { choice, fill, h, icon, iconButton, plural, setOptions, whole } from "./
 import type { Notices } from "./notice";
 import type { MainView, PanelName } from "./state";
 
-const PANELS: Record<PanelName, string> = { object: "Object", selection: "Selection", query: "Query", clusters: "Clusters", odd: "Odd", label: "Label" };
+const PANELS: Record<PanelName, string> = { object: "Object", selection: "Selection", query: "Query", clusters: "Clusters", odd: "Odd ones", label: "Label" };
 const VIEWS: Record<MainView, [string, string]> = { map: ["Map", "map"], gallery: ["Gallery", "grid"], table: ["Table", "table"] };
 
 /** Header, tabs, status line, theme: what stands around the parts. */

@@ -207,7 +207,7 @@ export class PictureControls {
     }), label);
     const north = check("North up", "northUp");
     north.hidden = !this.oriented;
-    fill(this.element, h("div", { class: "stack-fields" }, ...controls),
+    fill(this.element, h("div", { class: `stack-fields${this.bands.length > 1 ? "" : " two"}` }, ...controls),
       h("div", { class: "checks" }, check("Reverse", "reversed"), north,
         h("button", { type: "button", class: "text-button", onclick: () => this.set({ ...PICTURE }) }, "Reset")));
   }

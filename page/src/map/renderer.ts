@@ -187,7 +187,7 @@ export class Renderer {
     if (this.moving) this.stats.points = upTo;
     else if (upTo < this.n) this.frame = requestAnimationFrame(this.tick);
     if (upTo >= this.n || this.moving) this.drawMarks();
-    if (upTo >= this.n) this.stats.complete = performance.now();
+    if (this.n && upTo >= this.n) this.stats.complete = performance.now();
     if (from === 0) this.onDraw();
   };
 

@@ -1,5 +1,5 @@
 import type { Context } from "../context";
-import { choice, fill, h, number, setOptions, whole } from "../dom";
+import { choice, fill, h, setOptions, whole } from "../dom";
 import { categoryColour, css } from "../maths/colours";
 import { combined, modeOf } from "../state";
 import { cell } from "./object";
@@ -61,7 +61,7 @@ export class ClustersPanel {
         strip.show(c[this.kind].map((row) => ({ row })));
         const notes = [whole(c.n)];
         if (typeof c.stability === "number") notes.push(`stability ${c.stability.toFixed(2)}`);
-        if (typeof c.mean_probability === "number") notes.push(`mean probability ${number(c.mean_probability)}`);
+        if (typeof c.mean_probability === "number") notes.push(`mean p ${c.mean_probability.toFixed(2)}`);
         return h("section", { class: "cluster bare-names" }, h("h3", {},
           h("span", { class: "swatch", style: c.label >= 0 ? { background: css(categoryColour(c.label)) } : {} }), c.label < 0 ? "no cluster" : `Cluster ${c.label}`, h("span", { class: "quiet" }, notes.join(" · ")),
           h("button", { type: "button", class: "text-button", onclick: (e: MouseEvent) => void this.pick(name, c.label, e) }, "Select")), strip.element);
