@@ -7,16 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from morphospace.errors import DataError, ShapeError, StoreError
-from morphospace.space.cluster import cluster
+from morphospace.errors import DataError, StoreError
 from morphospace.space.embeddings import Embeddings
-from morphospace.space.figures import legible, plot_hits, plot_map, save_figure, spread_out
-from morphospace.space.project import project
+from morphospace.space.figures import legible, plot_hits, save_figure
 from morphospace.space.search import search
 
 N = 60
@@ -77,53 +75,6 @@ def test_nothing_to_draw_is_said(emb, thumbs):
         plot_hits([search(emb, "id0", where="id == 'nobody'")], thumbs)
 
 
-def test_map_shows_thumbnails_and_labels(emb, thumbs, tmp_path):
-    labels = cluster(emb, k=3).labels
-    figure = plot_map(project(emb), thumbs, labels=labels, title="A map of $")
-    (ax,) = figure.axes
-    assert ax.get_xlabel().startswith("PC 1 (")
-    assert len(ax.collections[0].get_offsets()) == N - 1  # the row without a vector is left out
-    canvas = ax.images[0].get_array()
-    assert canvas.shape[2] == 4
-    assert 0 < (canvas[:, :, 3] == 255).mean() < 0.9
-    assert pixels(figure, tmp_path).std() > 5
-
-
-def test_map_takes_bad_and_degenerate_input(emb, thumbs, tmp_path):
-    with pytest.raises(ShapeError, match="two axes"):
-        plot_map(project(emb, dims=1), thumbs)
-    with pytest.raises(ShapeError, match="labels must be one for each of the 60 rows"):
-        plot_map(project(emb), thumbs, labels=np.zeros(3, int))
-    point = Embeddings.from_arrays(None, ["a", "b"], np.ones((2, 3)))
-    assert pixels(plot_map(project(point), thumbs), tmp_path).std() > 0
-    line = Embeddings.from_arrays(None, ["a", "b", "c"], np.outer([1, 2, 3], [1, 0, 0]))
-    assert pixels(plot_map(project(line), thumbs), tmp_path).std() > 0
-
-
-def test_map_paints_each_thumbnail_where_its_object_is(tmp_path):
-    xy = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 5.0], [10.0, 5.0]])
-    emb = Embeddings.from_arrays(None, list("abcd"), xy)
-    flat = [np.full((10, 10), value, np.uint8) for value in (50, 100, 150, 200)]
-    projection = project(emb)
-    ax = plot_map(projection, flat).axes[0]
-    canvas, (left, right, bottom, top) = ax.images[0].get_array(), ax.images[0].get_extent()
-    for (x, y), thumb in zip(projection.coordinates, flat, strict=True):
-        column = int((x - left) / (right - left) * canvas.shape[1])
-        row = int((top - y) / (top - bottom) * canvas.shape[0])
-        assert canvas[row, column].tolist() == [thumb[0, 0]] * 3 + [255]
-
-
-@settings(max_examples=30)
-@given(st.integers(1, 300), st.integers(0, 99))
-def test_spread_out_points_do_not_overlap(n, seed):
-    xy = np.random.default_rng(seed).normal(size=(n, 2))
-    chosen = spread_out(xy, 0.3, 0.27)
-    assert len(chosen) >= 1
-    gaps = np.abs(xy[chosen][:, None] - xy[chosen][None]).max(axis=2)
-    gaps[np.diag_indices(len(chosen))] = np.inf
-    assert len(chosen) == 1 or gaps.min() >= 0.27
-
-
 @given(st.text(max_size=20))
 def test_legible_keeps_the_length(text):
     assert len(legible(text)) == len(text)
@@ -144,6 +95,6 @@ def test_save_figure(tmp_path, suffix):
 
 
 def test_pyplot_is_never_imported():
-    code = "import sys, morphospace.space.figures; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, morphospace.space.map_figure; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,7 +14,7 @@ __all__ = ["display_mask", "display_threshold"]
 _SIGMAS = 5.0
 _CORE = 0.5  # of the highest bin: bins below are not core
 _ACROSS = 6  # bins from one half-height to the other, about
-_FEW = 5  # bins: with fewer there is no parabola to fit
+_FEW = 5  # bins: with fewer there is no parabola to trust
 
 
 def display_threshold(values: NDArray[np.floating] | NDArray[np.integer]) -> float:
@@ -35,9 +35,9 @@ def display_threshold(values: NDArray[np.floating] | NDArray[np.integer]) -> flo
     Notes
     -----
     The core is the bins of at least half the height of the highest, in one piece around it; the Gaussian is the
-    parabola through the logarithm of their counts, weighted by these. A core of fewer than five bins is too narrow for
-    that: the background is then a single value (an image that was clipped before), or steps of an 8-bit picture; its
-    sigma is taken from the pixels below the mode, 1.4826 times their median distance.
+    parabola through the logarithm of their counts, weighted by these. Where there are too few bins for that (five; three
+    of a picture of whole numbers), sigma is 1.4826 times the median distance of the pixels below the mode, and 0
+    where there are none, as in an image that was clipped before.
     """
     x = np.asarray(values, dtype=np.float64).ravel()
     x = x[np.isfinite(x)]
@@ -88,16 +88,20 @@ def _core(x: NDArray[np.float64], *, steps: bool) -> tuple[float, float]:
         first -= 1
     while last < len(counts) - 1 and smooth[last + 1] >= _CORE * smooth[peak]:
         last += 1
+    if steps and last - first < 2:  # noise of less than a step: its neighbours tell how much less
+        first, last = max(0, peak - 1), min(len(counts) - 1, peak + 1)
     centres = edge + width * (np.arange(first, last + 1) + 0.5)
-    fitted = _parabola(centres, counts[first : last + 1], width) if last - first + 1 >= _FEW else None
+    fitted = _parabola(centres, counts[first : last + 1], width, 3 if steps else _FEW)
     mode = edge + width * (peak + 0.5)
     return fitted or (mode, _spread_below(x, mode))
 
 
-def _parabola(at: NDArray[np.float64], counts: NDArray[np.float64], width: float) -> tuple[float, float] | None:
+def _parabola(
+    at: NDArray[np.float64], counts: NDArray[np.float64], width: float, least: int
+) -> tuple[float, float] | None:
     """Fit ln(counts) = a t^2 + b t + c, weighted: the variance of ln(n) is 1 / n; None where it opens upwards."""
     seen = counts > 0
-    if np.count_nonzero(seen) < _FEW:
+    if np.count_nonzero(seen) < least:
         return None
     t = (at - at.mean()) / width
     a, b, _ = np.polyfit(t[seen], np.log(counts[seen]), 2, w=np.sqrt(counts[seen]))
