@@ -14,7 +14,7 @@ class ShapeFlag(IntFlag):
     NO_SOURCE = 1
     NO_FLUX = 2
     EDGE = 4
-    MASKED = 8
+    HIDDEN = 8
     CENTRE_DRIFTED = 16
     CENTRE_LOST = 32
     CENTRE_MASKED = 64
@@ -49,9 +49,9 @@ DEFINITIONS: tuple[ShapeFlagDefinition, ...] = (
         ShapeFlag.EDGE, "the source touches the border", "Its segment reaches the border of the image."
     ),
     ShapeFlagDefinition(
-        ShapeFlag.MASKED,
+        ShapeFlag.HIDDEN,
         "part of the source is hidden",
-        "More than 5 per cent of the pixels within the segment's ellipse of twice the second moments are masked.",
+        "More than a tenth of the circle of 1.5 Petrosian radii is masked (other sources too) or beyond the image.",
     ),
     ShapeFlagDefinition(
         ShapeFlag.CENTRE_DRIFTED,

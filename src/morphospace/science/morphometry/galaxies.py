@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from morphospace.science.morphometry.apertures import Ellipses, circles, running_sums, sums_within
+from morphospace.science.morphometry.apertures import Ellipses, area, circles, running_sums, sums_within
 from morphospace.science.morphometry.asymmetry import Centre, Turns, asymmetry_centre
 from morphospace.science.morphometry.flags import ShapeFlag
 from morphospace.science.morphometry.gini import gini, gini_pixels, m20
@@ -19,6 +19,7 @@ __all__ = ["EXTENT_CAS", "EXTENT_FLUX", "measure_galaxies"]
 
 EXTENT_CAS = 1.5  # Petrosian radii within which concentration, asymmetry and smoothness are measured; Conselice 2003
 EXTENT_FLUX = 2.0  # Petrosian radii within which the flux is; SDSS
+_HIDDEN = 0.1  # of the circle, from which the source is flagged
 _FRACTIONS = (0.2, 0.5, 0.8)
 _ORDERS = ((2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
 
@@ -70,6 +71,9 @@ def measure_galaxies(stamps: Stamps) -> tuple[dict[str, Tensor], Tensor]:
     pixels = gini_pixels(stamps.image, stamps.inside, about_centroid, oval_petrosian.radius)
     found |= _gini(stamps, pixels.pixels, pixels.failed)
 
+    circle = EXTENT_CAS * petrosian.radius[:, None]
+    seen = sums_within(running, round_, circle)[:, 1]
+    flags.set(ShapeFlag.HIDDEN, (seen < (1 - _HIDDEN) * area(round_, circle))[:, 0])
     flags.set(ShapeFlag.CENTRE_DRIFTED, centre.drifted)
     flags.set(ShapeFlag.CENTRE_LOST, centre.lost | astray)
     flags.set(ShapeFlag.CENTRE_MASKED, _is_masked(stamps, x, y) | _is_masked(stamps, centre.x, centre.y))
@@ -163,7 +167,7 @@ def _symmetric(centre: Centre, about: Axes) -> dict[str, Tensor]:
 def _sizes(
     running: Tensor, round_: Ellipses, oval: Ellipses, petrosian: Petrosian, oval_petrosian: Petrosian
 ) -> dict[str, Tensor]:
-    image = running[:, :1]
+    image = running[:, :1].contiguous()
     fluxes = {
         name: sums_within(image, shape, EXTENT_FLUX * radius[:, None])[:, 0, 0].abs()
         for name, shape, radius in (

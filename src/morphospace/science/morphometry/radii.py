@@ -16,7 +16,7 @@ ETA = 0.2  # of the surface brightness within, that at the Petrosian radius; Lot
 RING = 1.0  # width of the rings in which that is measured, pixels
 _GRID = 100  # radii among which the first below eta is looked for
 _AT_ONCE = 10  # of them are measured at a time; most images need no more than a few tens
-_STEPS = 12  # of the root finder; regula falsi halves the interval at least every second one
+_STEPS = 8  # of the root finder; regula falsi halves the interval at least every second one
 _GROWTH = 33  # radii at which the curve of growth is sampled before its crossings are refined
 
 Curve = Callable[[Tensor, Tensor], Tensor]
@@ -58,7 +58,7 @@ def petrosian_radius(running: Tensor, shape: Ellipses, largest: Tensor) -> Petro
     rows = torch.arange(len(largest), device=largest.device)
     for start in range(0, _GRID, _AT_ONCE):
         radii = grid[rows, start : start + _AT_ONCE]
-        value = _excess(running[rows], Ellipses(*(v[rows] for v in shape)), radii)
+        value = _excess(running, Ellipses(*(v[rows] for v in shape)), radii, rows)
         values[rows, start : start + _AT_ONCE] = value
         below = value <= 0
         found = below.any(1)
@@ -72,16 +72,18 @@ def petrosian_radius(running: Tensor, shape: Ellipses, largest: Tensor) -> Petro
     radius = torch.where(first == 0, torch.full_like(largest, RING), largest)
     if inside.any():
         some = torch.nonzero(inside)[:, 0]
-        part, family = running[some], Ellipses(*(v[some] for v in shape))
-        radius[some] = _crossing(lambda r: _excess(part, family, r[:, None])[:, 0], *(v[some] for v in bracket))
+        family = Ellipses(*(v[some] for v in shape))
+        radius[some] = _crossing(
+            lambda r: _excess(running, family, r[:, None], some)[:, 0], *(v[some] for v in bracket)
+        )
     return Petrosian(radius, ~inside)
 
 
-def _excess(running: Tensor, shape: Ellipses, radius: Tensor) -> Tensor:
+def _excess(running: Tensor, shape: Ellipses, radius: Tensor, images: Tensor) -> Tensor:
     """Brightness in the ring over mean brightness within, less eta; (B, R)."""
     n = radius.shape[1]
     edges = torch.cat([radius - RING / 2, radius, radius + RING / 2], 1)
-    flux, pixels = sums_within(running, shape, edges).unbind(1)
+    flux, pixels = sums_within(running, shape, edges, images).unbind(1)
     ring, n_ring = (v[:, 2 * n :] - v[:, :n] for v in (flux, pixels))
     within, n_within = flux[:, n : 2 * n], pixels[:, n : 2 * n]
     few = 1e-3  # of a pixel: less is rounding
@@ -121,7 +123,7 @@ def growth_radii(running: Tensor, shape: Ellipses, total_radius: Tensor, fractio
     Tensor, (B, F)
         The smallest such semi-major axis, pixels; NaN where the total is not positive.
     """
-    image = running[:, :1]
+    image = running[:, :1].contiguous()
     steps = torch.linspace(0, 1, _GROWTH, dtype=total_radius.dtype, device=total_radius.device)
     grid = total_radius[:, None] * steps
     light = sums_within(image, shape, grid)[:, 0].abs()

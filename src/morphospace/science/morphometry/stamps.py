@@ -17,7 +17,8 @@ EXTENT = 2.5  # of the longer side of the segment's bounding box, the side of a 
 SMALLEST = 48  # side of a stamp, pixels
 OUTLIER_SIGMA = 10.0  # of its eight neighbours, by which a bad pixel differs from them
 _BUCKET = 16  # sides are filled up to a multiple of this, so that stamps of many sizes share a tensor
-_AT_ONCE = 128  # stamps in a tensor: more leave the processor's cache
+_AT_ONCE = 128  # stamps in a tensor at most
+_PIXELS = 2**21  # in a tensor at most
 
 
 class Images(NamedTuple):
@@ -116,8 +117,9 @@ def cut_stamps(images: Images, *, dtype: torch.dtype, device: torch.device) -> I
     bucket = -(-longest // _BUCKET) * _BUCKET
     for size in np.unique(bucket):
         of_size = np.flatnonzero(bucket == size)
-        for start in range(0, len(of_size), _AT_ONCE):
-            some = of_size[start : start + _AT_ONCE]
+        step = int(np.clip(_PIXELS // size**2, 1, _AT_ONCE))
+        for start in range(0, len(of_size), step):
+            some = of_size[start : start + step]
             yield _stack(images, rows[some], bounds[some], int(size), _Place(dtype, device))
 
 
