@@ -29,6 +29,8 @@ class Segmentation:
     ----------
     threshold_sigma : float, > 0
         A source is what hangs together above this many sigma of the smoothed image.
+    peak_sigma : float, >= 0
+        The highest pixel of the smoothed source reaches at least this many.
     min_pixels : int, >= 1
         Smallest area of a source.
     smoothing : float, >= 0
@@ -43,17 +45,20 @@ class Segmentation:
 
     Notes
     -----
-    Convolve, threshold, connect as in SExtractor (Bertin & Arnouts 1996, sect. 4), carried out by photutils.
+    Convolve, threshold, connect as in SExtractor (Bertin & Arnouts 1996, sect. 4), carried out by photutils. Sigma is that
+    of the smoothed image, so that 3 means 3; with the second condition the noise of maps with a beam makes no sources.
     """
 
-    threshold_sigma: float = 1.5
-    min_pixels: int = 10
+    threshold_sigma: float = 3.0
+    peak_sigma: float = 5.0
+    min_pixels: int = 20
     smoothing: float = 3.0
     deblend: bool = False
 
     def __post_init__(self) -> None:
         ranges = {
             "threshold_sigma": (self.threshold_sigma > 0, "positive"),
+            "peak_sigma": (self.peak_sigma >= 0, "0 or more"),
             "min_pixels": (self.min_pixels >= 1, "1 or more"),
             "smoothing": (self.smoothing >= 0, "0 or more"),
         }
@@ -96,7 +101,10 @@ def segment(plane: NDArray[np.floating[Any]], valid: NDArray[np.bool_], how: Seg
             return np.zeros(plane.shape, dtype=np.int32)
         if how.deblend:
             found = deblend_sources(smooth, found, how.min_pixels, progress_bar=False)
-    return np.asarray(found.data, dtype=np.int32)
+    labels = np.asarray(found.data, dtype=np.int32)
+    peaks = ndimage.maximum(smooth, labels, np.arange(1, int(labels.max()) + 1))
+    kept = np.asarray(peaks) >= level + how.peak_sigma * sigma
+    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels - 1] * (labels > 0)
 
 
 def main_labels(labels: NDArray[np.int32], planes: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
