@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.learn.train import Loop, train
     from morphospace.learn.views import Views, views
     from morphospace.runs import Run
+    from morphospace.science.measure import Measures, measure
+    from morphospace.science.morphometry.flags import ShapeFlag
+    from morphospace.science.morphometry.segmentation import Segmentation
     from morphospace.sky.archives.datasets import datasets
     from morphospace.sky.archives.download import download
     from morphospace.sky.archives.fetch import fetch
@@ -63,10 +66,13 @@ _PUBLIC = {
     "Labels": "morphospace.space.labels",
     "Loop": "morphospace.learn.train",
     "Loss": "morphospace.learn.methods",
+    "Measures": "morphospace.science.measure",
     "Method": "morphospace.learn.methods",
     "Preparation": "morphospace.learn.prepare",
     "Run": "morphospace.runs",
     "Schedule": "morphospace.learn.schedule",
+    "Segmentation": "morphospace.science.morphometry.segmentation",
+    "ShapeFlag": "morphospace.science.morphometry.flags",
     "SimCLR": "morphospace.learn.methods",
     "Stretch": "morphospace.sky.stretch",
     "VICReg": "morphospace.learn.methods",
@@ -86,6 +92,7 @@ _PUBLIC = {
     "export": "morphospace.space.export",
     "fetch": "morphospace.sky.archives.fetch",
     "generate": "morphospace.space.generating.catalogue",
+    "measure": "morphospace.science.measure",
     "open_projection": "morphospace.space.project",
     "plot_hits": "morphospace.space.figures",
     "plot_map": "morphospace.space.map_figure",
@@ -117,10 +124,13 @@ __all__ = [
     "Labels",
     "Loop",
     "Loss",
+    "Measures",
     "Method",
     "Preparation",
     "Run",
     "Schedule",
+    "Segmentation",
+    "ShapeFlag",
     "SimCLR",
     "Stretch",
     "VICReg",
@@ -140,6 +150,7 @@ __all__ = [
     "export",
     "fetch",
     "generate",
+    "measure",
     "open_projection",
     "plot_hits",
     "plot_map",

@@ -33,6 +33,7 @@ VERBS = {
     "ask": ("morphospace.cli.odd", "Learn from your labels what interests you, and offer what to look at next."),
     "explore": ("morphospace.cli.explore", "Look at the space in the browser: map, clusters, odd ones, labels."),
     "generate": ("morphospace.cli.generate", "Make images with an autoencoder, and read what it has learned."),
+    "measure": ("morphospace.cli.science", "Measure the shape of every object by the classical definitions."),
     "export": ("morphospace.cli.space", "Write embeddings for TOPCAT, Excel, TensorBoard and others."),
     "run": ("morphospace.cli.whole", "Curate, train, embed and export from one config file."),
     "demo": ("morphospace.cli.whole", "Go the whole way on the Hubble deep field."),
