@@ -31,7 +31,7 @@ MOST_FOR_PROCESS = 2000
 
 _KEPT_VARIANCE = 0.95  # of the vectors, by the principal components that the process sees
 _CANDIDATES = 2000  # objects among which a batch is chosen one by one
-_SAMPLE = 2000  # rows that say how unusual a place is
+_SAMPLE = 1000  # rows that say how unusual a place is
 _UNUSUAL_NEIGHBOUR = 5
 _UNUSUAL_SHARE = 0.01
 _TREES = 100
@@ -310,7 +310,7 @@ def _components(vectors: Float64) -> Float32:
 
 
 def _unusual(x: Float32) -> Float32:
-    """Measure how far each object is from its 5th nearest of at most 2,000 drawn at random."""
+    """Measure how far each object is from its 5th nearest of at most 1,000 drawn at random."""
     some = np.random.default_rng(0).permutation(len(x))[:_SAMPLE]
     sample, k = x[some], min(_UNUSUAL_NEIGHBOUR, len(some) - 1)
     found = np.empty(len(x), np.float32)
