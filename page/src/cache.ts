@@ -95,6 +95,7 @@ export class Thumbs {
       this.known.set(row, { url, image, x, y, size: sprite.size, width, height });
       this.asked.delete(row);
     });
+    for (const row of rows) this.asked.delete(row); // what this sprite did not hold may be asked for again
     while (this.sprites.size > SPRITES) this.forget(this.sprites.values().next().value!);
     for (const act of this.listeners) act();
   }

@@ -216,7 +216,7 @@ export function arrows(list: HTMLElement): void {
     const step = e.key === "ArrowRight" ? 1 : e.key === "ArrowLeft" ? -1 : 0;
     if (!step) return;
     const tabs = [...list.querySelectorAll<HTMLButtonElement>("[role=tab]")];
-    const next = tabs[(tabs.indexOf(document.activeElement as HTMLButtonElement) + step + tabs.length) % tabs.length];
+    const next = tabs[(tabs.indexOf(e.target as HTMLButtonElement) + step + tabs.length) % tabs.length];
     next?.click();
     next?.focus();
     e.preventDefault();

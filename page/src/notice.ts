@@ -6,7 +6,8 @@ export class Notices {
   readonly live = h("div", { class: "only-read", role: "status", "aria-live": "polite" });
   private last = "";
 
-  show(sentence: string, bad: boolean): void {
+  show(said: string, bad: boolean): void {
+    const sentence = /^[a-z]+ /.test(said) ? said[0].toUpperCase() + said.slice(1) : said;
     if (sentence === this.last && this.element.childElementCount) return;
     this.last = sentence;
     const note = h("div", { class: bad ? "notice bad" : "notice", role: bad ? "alert" : "status" }, h("p", {}, sentence), iconButton("close", "Close", () => note.remove()));

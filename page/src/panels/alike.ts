@@ -1,6 +1,7 @@
 import type { Context } from "../context";
 import { fill, h, iconButton } from "../dom";
 import { PictureView } from "../picture";
+import type { Alike } from "../types";
 
 /** Two pictures side by side, with what makes them alike laid over. */
 export class AlikeDialog {
@@ -28,13 +29,19 @@ export class AlikeDialog {
       draw();
       try {
         const alike = await ctx.source.alike(a, b);
-        views[0].heat = alike.a;
-        views[1].heat = alike.b;
+        views[0].heat = scaled(alike.a);
+        views[1].heat = scaled(alike.b);
         draw();
-        verdict.textContent = `Similarity ${alike.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity.`;
+        verdict.textContent = `Similarity ${alike.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
       } catch (error) {
         verdict.textContent = error instanceof Error ? error.message : String(error);
       }
     });
   }
+}
+
+/** Heat from 0 to 1: a bright object may hold nearly all of what both have in common. */
+function scaled(side: Alike["a"]): Alike["a"] {
+  const most = side.heat.reduce((a, b) => Math.max(a, b), 0);
+  return { ...side, heat: most > 0 ? side.heat.map((v) => v / most) : side.heat };
 }

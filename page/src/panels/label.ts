@@ -13,13 +13,13 @@ export function labelKeys(set: Pick<LabelSet, "kind" | "classes">): { key: strin
 
 /** Label mode: one object after the other, by keys. */
 export class LabelPanel {
-  readonly element = h("div", { class: "panel-body" });
+  readonly element = h("div", { class: "panel-body labelling" });
   private readonly select: HTMLSelectElement;
   private readonly field: HTMLElement;
   private readonly picture = new PictureView(300);
   private readonly name = h("p", { class: "id current" });
   private readonly buttons = h("div", { class: "label-buttons", role: "group", "aria-label": "Label" });
-  private readonly why = h("p", { class: "quiet" });
+  private readonly why = h("p", { class: "quiet sentence" });
   private readonly progress = h("p", { class: "quiet", role: "status" });
   private readonly work: HTMLElement;
   private readonly form = h("form");
@@ -127,7 +127,7 @@ export class LabelPanel {
 
   private async refill(): Promise<void> {
     if (!this.set) return;
-    const next = await this.ctx.source.next(this.set.name, 20);
+    const next = await this.ctx.source.next(this.set.name, 10);
     const done = new Set(this.labels?.labels.map((l) => l.row));
     this.queue = next.rows.filter((row) => !done.has(row) && row !== this.current);
     this.why.textContent = next.why;

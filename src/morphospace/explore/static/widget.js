@@ -40,7 +40,7 @@ var e = class {
 	}
 	async load(e) {
 		let n = await this.source.sprite(e), r = await createImageBitmap(n.blob).catch(() => null), i = URL.createObjectURL(n.blob), a = r?.width ?? n.columns * n.size, o = r?.height ?? Math.ceil(n.rows.length / n.columns) * n.size;
-		for (this.sprites.set(i, {
+		this.sprites.set(i, {
 			url: i,
 			image: r,
 			rows: n.rows
@@ -56,7 +56,9 @@ var e = class {
 				width: a,
 				height: o
 			}), this.asked.delete(e);
-		}); this.sprites.size > 64;) this.forget(this.sprites.values().next().value);
+		});
+		for (let t of e) this.asked.delete(t);
+		for (; this.sprites.size > 64;) this.forget(this.sprites.values().next().value);
 		for (let e of this.listeners) e();
 	}
 	forget(e) {
@@ -680,7 +682,7 @@ function me(e) {
 	e.addEventListener("keydown", (t) => {
 		let n = t.key === "ArrowRight" ? 1 : t.key === "ArrowLeft" ? -1 : 0;
 		if (!n) return;
-		let r = [...e.querySelectorAll("[role=tab]")], i = r[(r.indexOf(document.activeElement) + n + r.length) % r.length];
+		let r = [...e.querySelectorAll("[role=tab]")], i = r[(r.indexOf(t.target) + n + r.length) % r.length];
 		i?.click(), i?.focus(), t.preventDefault();
 	});
 }
@@ -1942,14 +1944,15 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	});
 	last = "";
 	show(e, t) {
-		if (e === this.last && this.element.childElementCount) return;
-		this.last = e;
-		let n = v("div", {
+		let n = /^[a-z]+ /.test(e) ? e[0].toUpperCase() + e.slice(1) : e;
+		if (n === this.last && this.element.childElementCount) return;
+		this.last = n;
+		let r = v("div", {
 			class: t ? "notice bad" : "notice",
 			role: t ? "alert" : "status"
-		}, v("p", {}, e), x("close", "Close", () => n.remove()));
-		for (this.element.append(n); this.element.childElementCount > 3;) this.element.firstElementChild?.remove();
-		window.setTimeout(() => n.remove(), t ? 12e3 : 5e3);
+		}, v("p", {}, n), x("close", "Close", () => r.remove()));
+		for (this.element.append(r); this.element.childElementCount > 3;) this.element.firstElementChild?.remove();
+		window.setTimeout(() => r.remove(), t ? 12e3 : 5e3);
 	}
 	say(e) {
 		this.live.textContent = e;
@@ -2176,13 +2179,22 @@ var pt = class {
 			u();
 			try {
 				let a = await n.source.alike(e, t);
-				r[0].heat = a.a, r[1].heat = a.b, u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity.`;
+				r[0].heat = ht(a.a), r[1].heat = ht(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
 			} catch (e) {
 				i.textContent = e instanceof Error ? e.message : String(e);
 			}
 		});
 	}
-}, ht = 12, gt = class {
+};
+function ht(e) {
+	let t = e.heat.reduce((e, t) => Math.max(e, t), 0);
+	return {
+		...e,
+		heat: t > 0 ? e.heat.map((e) => e / t) : e.heat
+	};
+}
+// src/panels/object.ts
+var gt = 12, _t = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	picture = new K(348);
@@ -2229,7 +2241,7 @@ var pt = class {
 	}
 	async showDropped(e) {
 		let t = ++this.asked;
-		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(_t)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
+		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(vt)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
 	}
 	async showPixels(e, t, n) {
 		if (this.ctx.source.can.pixels) try {
@@ -2248,14 +2260,14 @@ var pt = class {
 				like: [e],
 				unlike: [],
 				dropped: null,
-				k: ht,
+				k: gt,
 				where: n.state.where || null,
 				exclude_radius: null
 			});
 			if (t !== this.asked) return;
 			this.nearTitle.textContent = "Neighbours";
 			let i = r.hits.filter((t) => t.row !== e);
-			this.strip.show(i.map(_t)), this.onHits(i);
+			this.strip.show(i.map(vt)), this.onHits(i);
 		});
 	}
 	async showFacts(e, t) {
@@ -2263,7 +2275,7 @@ var pt = class {
 		t === this.asked && (this.picture.element.querySelector("canvas")?.setAttribute("aria-label", `Cut-out of ${n.id}`), y(this.head, v("h2", {
 			class: "id",
 			title: n.id
-		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, vt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
+		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, yt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
 	}
 	actions(e) {
 		let { store: t } = this.ctx, n = t.state;
@@ -2306,16 +2318,16 @@ var pt = class {
 		for (let [e, n] of t) r.append(v("dt", {}, e), v("dd", {}, n));
 		return v("section", {}, v("h3", {}, "Columns"), r);
 	}
-}, _t = (e) => ({
+}, vt = (e) => ({
 	row: e.row,
 	note: e.similarity.toFixed(3),
 	title: e.quantile === null || e.quantile === void 0 ? e.id : `${e.id}: more similar than ${(100 * e.quantile).toFixed(1)} % of all`
-}), vt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
+}), yt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
 function q(e) {
 	return e == null ? "" : typeof e == "number" ? Number.isFinite(e) ? T(e) : "" : Array.isArray(e) ? e.map(q).join(", ") : String(e);
 }
 // src/panels/clusters.ts
-var yt = class {
+var bt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2366,7 +2378,7 @@ var yt = class {
 			if (this.shown !== e) return;
 			let r = v("dl", { class: "facts" });
 			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, q(t)));
-			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, bt(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
+			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, xt(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
 				let r = new L(t, {
 					px: 48,
 					label: `Members of cluster ${n.label}`
@@ -2394,7 +2406,7 @@ var yt = class {
 		});
 	}
 };
-function bt(e) {
+function xt(e) {
 	let t = ["silhouette", "stability"].filter((t) => typeof e[t] == "number").map((t) => `${t} ${e[t].toFixed(2)}`);
 	return t.length ? `${t.join(", ")}; all figures` : "Figures";
 }
@@ -2417,9 +2429,9 @@ function J(e) {
 		value: e
 	}));
 }
-var xt = class {
+var St = class {
 	ctx;
-	element = v("div", { class: "panel-body" });
+	element = v("div", { class: "panel-body labelling" });
 	select;
 	field;
 	picture = new K(300);
@@ -2429,7 +2441,7 @@ var xt = class {
 		role: "group",
 		"aria-label": "Label"
 	});
-	why = v("p", { class: "quiet" });
+	why = v("p", { class: "quiet sentence" });
 	progress = v("p", {
 		class: "quiet",
 		role: "status"
@@ -2550,7 +2562,7 @@ var xt = class {
 	}
 	async refill() {
 		if (!this.set) return;
-		let e = await this.ctx.source.next(this.set.name, 20), t = new Set(this.labels?.labels.map((e) => e.row));
+		let e = await this.ctx.source.next(this.set.name, 10), t = new Set(this.labels?.labels.map((e) => e.row));
 		this.queue = e.rows.filter((e) => !t.has(e) && e !== this.current), this.why.textContent = e.why, this.showQueue();
 	}
 	showQueue() {
@@ -2637,7 +2649,7 @@ var xt = class {
 		let t = J(this.set).find((t) => t.key === e.key.toLowerCase());
 		return t ? (this.give(t.value), !0) : !1;
 	}
-}, St = 50, Ct = class {
+}, Ct = 50, wt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2678,9 +2690,9 @@ var xt = class {
 	async extend() {
 		let { ctx: e } = this, t = this.shown;
 		await e.attempt(async () => {
-			let n = await e.source.anomalies(t, this.offset, St);
+			let n = await e.source.anomalies(t, this.offset, Ct);
 			if (t === this.shown) {
-				this.offset += n.length, this.more.hidden = n.length < St;
+				this.offset += n.length, this.more.hidden = n.length < Ct;
 				for (let t of n) {
 					let n = v("span", { class: "id" }, "…");
 					this.list.append(v("li", {}, v("button", {
@@ -2700,7 +2712,7 @@ var xt = class {
 	mark() {
 		for (let e of this.list.querySelectorAll("[data-row]")) e.setAttribute("aria-pressed", String(Number(e.dataset.row) === this.ctx.store.state.chosen));
 	}
-}, wt = class {
+}, Tt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	examples = v("div", { class: "examples" });
@@ -2796,12 +2808,12 @@ var xt = class {
 			}
 		}
 	}
-}, Y = 120, Tt = {
+}, Y = 120, Et = {
 	csv: ["CSV", "csv"],
 	votable: ["VOTable", "vot"],
 	fits: ["FITS", "fits"],
 	parquet: ["Parquet", "parquet"]
-}, Et = class {
+}, Dt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	title = v("h2", {}, "Nothing selected");
@@ -2839,7 +2851,7 @@ var xt = class {
 		})), a("Table", () => e.set({
 			view: "table",
 			scope: "selection"
-		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Tt[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
+		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Et[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
 	}
 	invert() {
 		let { store: e, space: t } = this.ctx, n = new Set(e.state.selection), r = e.state.filter ?? Uint32Array.from({ length: t.n }, (e, t) => t);
@@ -2848,7 +2860,7 @@ var xt = class {
 	async export(e) {
 		let { ctx: t } = this;
 		await t.attempt(async () => {
-			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${Tt[e][1]}`;
+			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${Et[e][1]}`;
 			se(await t.source.exportRows(n, e), r), t.notice(`${E(n.length, "object")} saved as ${r}.`);
 		});
 	}
@@ -2859,7 +2871,7 @@ var xt = class {
 			e.notice(t.length ? `Sent to ${t.join(", ")}.` : "The hub runs, but no program there takes tables: start TOPCAT or Aladin.");
 		});
 	}
-}, X = 26, Z = 100, Dt = class {
+}, X = 26, Z = 100, Ot = class {
 	ctx;
 	element = v("section", {
 		class: "table-view",
@@ -2961,7 +2973,7 @@ var xt = class {
 		}, ...this.columns.map((e) => v("div", {
 			role: "gridcell",
 			class: n.has(e) ? "cell numeric" : e === "id" ? "cell wide id" : "cell"
-		}, r ? e === "id" ? r.id : q(Ot(r, e)) : "")));
+		}, r ? e === "id" ? r.id : q(kt(r, e)) : "")));
 	}
 	async ask(e) {
 		if (this.pages.has(e)) return;
@@ -3022,12 +3034,12 @@ var xt = class {
 		e.preventDefault(), e.stopPropagation();
 	}
 };
-function Ot(e, t) {
+function kt(e, t) {
 	let n = e.columns ?? {};
 	return t in n ? n[t] : e[t];
 }
 // src/app.ts
-var kt = class {
+var At = class {
 	source;
 	options;
 	ctx;
@@ -3048,7 +3060,7 @@ var kt = class {
 	constructor(t, n, i, a) {
 		this.source = n, this.options = a;
 		let o = a.address ? I(window.location.hash, i.n) : {};
-		this.store = new ye(At(i, o, a));
+		this.store = new ye(jt(i, o, a));
 		let s = new e(n), c = new r(n);
 		this.ctx = {
 			root: t,
@@ -3074,18 +3086,18 @@ var kt = class {
 			choose: (e, t = !1) => this.choose(e, t)
 		}, s.failed = c.failed = (e) => this.notices.show(e, !0);
 		let { ctx: l } = this;
-		this.map = new ot(l), this.legend = new Be(l), this.object = new gt(l);
-		let u = new wt(l), d = new Dt(l), f = new Se(l), p = new xt(l);
+		this.map = new ot(l), this.legend = new Be(l), this.object = new _t(l);
+		let u = new Tt(l), d = new Ot(l), f = new Se(l), p = new St(l);
 		this.map.element.append(this.legend.element), this.frame = new fe(l, this.notices, {
 			map: this.map.element,
 			gallery: f.element,
 			table: d.element
 		}, {
 			object: this.object.element,
-			selection: new Et(l).element,
+			selection: new Dt(l).element,
 			query: u.element,
-			clusters: new yt(l).element,
-			odd: new Ct(l).element,
+			clusters: new bt(l).element,
+			odd: new wt(l).element,
 			label: p.element
 		}), new Le(l, this.map, this.frame, p), n.can.drop && new le(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), ze.describe = (e) => {
 			let t = ne(this.column, e, T);
@@ -3137,7 +3149,7 @@ var kt = class {
 		t.chosen >= 0 && this.object.show(t.chosen), this.ctx.root.dataset.ready = "true";
 	}
 	restore(e) {
-		let t = At(this.ctx.space, e, this.options);
+		let t = jt(this.ctx.space, e, this.options);
 		this.store.set({
 			...t,
 			filter: this.store.state.filter,
@@ -3204,7 +3216,7 @@ var kt = class {
 		});
 	}
 };
-function At(e, t, n) {
+function jt(e, t, n) {
 	let r = new Set(g(e).map((e) => e.value)), i = e.maps.find((e) => e.name === t.map) ?? e.maps.find((e) => e.name === "tsne") ?? e.maps.find((e) => e.name === "umap") ?? e.maps[0], a = n.colour ?? e.color ?? (e.clusters[0] ? `@cluster:${e.clusters[0].name}` : r.has("novelty") ? "novelty" : ""), o = t.colour !== void 0 && r.has(t.colour) ? t.colour : r.has(a) ? a : "";
 	return {
 		view: t.view ?? "map",
@@ -3229,7 +3241,7 @@ function At(e, t, n) {
 	};
 }
 // src/http.ts
-function jt(e) {
+function Mt(e) {
 	let t = (e) => e.filter((e) => e.fresh !== !1);
 	return {
 		...e,
@@ -3240,7 +3252,7 @@ function jt(e) {
 		scores: t(e.scores)
 	};
 }
-function Mt(e, t) {
+function Nt(e, t) {
 	let n = t.clusters.find((t) => `@cluster:${t.name}` === e);
 	if (n) return Array.from({ length: n.k }, (e, t) => `cluster ${t}`);
 	let r = t.label_sets.find((t) => `@label:${t.name}` === e);
@@ -3259,7 +3271,7 @@ function Q(e) {
 	for (let e = 0; e < t.length; e++) n[e] = t.charCodeAt(e);
 	return n;
 }
-function Nt(e) {
+function Pt(e) {
 	let t = new Uint16Array(e.buffer, 0, e.length >> 1), n = new Float32Array(t.length);
 	for (let e = 0; e < t.length; e++) {
 		let r = t[e] & 32768 ? -1 : 1, i = t[e] >> 10 & 31, a = t[e] & 1023;
@@ -3267,16 +3279,16 @@ function Nt(e) {
 	}
 	return n;
 }
-function Pt(e) {
+function Ft(e) {
 	let [t, n = ""] = e.split(",", 2);
 	return new Blob([Q(n)], { type: t.replace(/^data:/, "").split(";")[0] });
 }
-function Ft(e) {
+function It(e) {
 	let t = e == null || typeof e == "number" && Number.isNaN(e) ? "" : String(e);
 	return /[",\r\n]/.test(t) ? `"${t.replaceAll("\"", "\"\"")}"` : t;
 }
 // src/embedded.ts
-var It = 65535, Lt = class {
+var Lt = 65535, Rt = class {
 	data;
 	live = !1;
 	formats = ["csv"];
@@ -3298,7 +3310,7 @@ var It = 65535, Lt = class {
 	}
 	space() {
 		let { space: e } = this.data, t = (e) => e in this.data.columns;
-		return Promise.resolve(jt({
+		return Promise.resolve(Mt({
 			...e,
 			maps: e.maps.filter((e) => e.name in this.data.maps),
 			clusters: e.clusters.filter((e) => t(`@cluster:${e.name}`)),
@@ -3319,7 +3331,7 @@ var It = 65535, Lt = class {
 		return n.kind === "category" ? Promise.resolve({
 			kind: "category",
 			values: new Int16Array(r),
-			categories: n.categories ?? Mt(e, t)
+			categories: n.categories ?? Nt(e, t)
 		}) : Promise.resolve({
 			kind: "number",
 			values: new Float32Array(r)
@@ -3332,7 +3344,7 @@ var It = 65535, Lt = class {
 		let { sort: t, descending: n } = e, r = e.rows ? e.rows.map((e) => this.data.rows[e]) : this.data.rows;
 		if (t) {
 			let e = (e) => e.columns?.[t] ?? e[t];
-			r = r.slice().sort((t, r) => Rt(e(t), e(r), n));
+			r = r.slice().sort((t, r) => zt(e(t), e(r), n));
 		}
 		return Promise.resolve({
 			total: r.length,
@@ -3345,7 +3357,7 @@ var It = 65535, Lt = class {
 	sprite(e) {
 		let { size: t, columns: n, per_sprite: r, sprites: i } = this.data.thumbs, a = Math.min(i.length - 1, Math.floor(e[0] / r)), o = Array.from({ length: Math.min(r, this.data.space.n - a * r) }, (e, t) => a * r + t);
 		return Promise.resolve({
-			blob: Pt(i[a]),
+			blob: Ft(i[a]),
 			columns: n,
 			size: t,
 			rows: o
@@ -3360,7 +3372,7 @@ var It = 65535, Lt = class {
 			let s = t.lo[e * n + o], c = (t.hi[e * n + o] - s) / 65534;
 			for (let t = 0; t < r * i; t++) {
 				let l = this.packed[(e * n + o) * r * i + t];
-				a[o * r * i + t] = l === It ? NaN : s + l * c;
+				a[o * r * i + t] = l === Lt ? NaN : s + l * c;
 			}
 		}
 		let o = this.data.meta?.[e] ?? {};
@@ -3384,13 +3396,13 @@ var It = 65535, Lt = class {
 	vectors() {
 		let { dim: e, data: t } = this.data.vectors;
 		if (!this.unit) {
-			this.unit = Nt(Q(t));
-			for (let t = 0; t < this.unit.length; t += e) zt(this.unit.subarray(t, t + e));
+			this.unit = Pt(Q(t));
+			for (let t = 0; t < this.unit.length; t += e) Bt(this.unit.subarray(t, t + e));
 		}
 		return [this.unit, e];
 	}
 	neighbours(e) {
-		let [t, n] = this.vectors(), r = Bt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
+		let [t, n] = this.vectors(), r = Vt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
 		for (let e = 0; e < a; e++) {
 			let i = 0;
 			for (let a = 0; a < n; a++) i += t[e * n + a] * r[a];
@@ -3450,7 +3462,7 @@ var It = 65535, Lt = class {
 			"ra",
 			"dec",
 			...t
-		].map(Ft).join(",")];
+		].map(It).join(",")];
 		for (let r of e) {
 			let e = this.data.rows[r];
 			e && n.push([
@@ -3458,7 +3470,7 @@ var It = 65535, Lt = class {
 				e.ra,
 				e.dec,
 				...t.map((t) => e.columns?.[t])
-			].map(Ft).join(","));
+			].map(It).join(","));
 		}
 		return Promise.resolve(new Blob([n.join("\r\n"), "\r\n"], { type: "text/csv" }));
 	}
@@ -3466,32 +3478,32 @@ var It = 65535, Lt = class {
 		return $("SAMP");
 	}
 }, $ = (e) => Promise.reject(/* @__PURE__ */ Error(`${e} needs the server: open these embeddings with 'morphospace explore'.`));
-function Rt(e, t, n) {
+function zt(e, t, n) {
 	let r = (e) => e == null || e === "" || typeof e == "number" && Number.isNaN(e);
 	if (r(e) || r(t)) return Number(r(e)) - Number(r(t));
 	let i = typeof e == "number" && typeof t == "number" ? e - t : String(e).localeCompare(String(t), "en");
 	return n ? -i : i;
 }
-function zt(e) {
+function Bt(e) {
 	let t = 0;
 	for (let n of e) t += n * n;
 	let n = Math.sqrt(t) || 1;
 	for (let t = 0; t < e.length; t++) e[t] /= n;
 }
-function Bt(e, t, n, r) {
+function Vt(e, t, n, r) {
 	let i = new Float32Array(t), a = (n, r) => {
 		for (let a of n) for (let o = 0; o < t; o++) i[o] += r * e[a * t + o] / n.length;
 	};
-	return a(n, 1), a(r, n.length ? -.5 : -1), zt(i), i;
+	return a(n, 1), a(r, n.length ? -.5 : -1), Bt(i), i;
 }
 // src/widget.ts
-async function Vt({ model: e, el: t }) {
+async function Ht({ model: e, el: t }) {
 	let n = v("div", {
 		class: "morphospace widget",
 		style: { height: `${Number(e.get("height")) || 600}px` }
 	});
-	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 6px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3{white-space:nowrap}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:34%}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
-	let r = new Lt(e.get("data")), i = e.get("color"), a = new kt(n, r, await r.space(), {
+	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 6px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3{white-space:nowrap}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:34%}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
+	let r = new Rt(e.get("data")), i = e.get("color"), a = new At(n, r, await r.space(), {
 		address: !1,
 		colour: typeof i == "string" && i ? i : void 0
 	});
@@ -3508,5 +3520,5 @@ async function Vt({ model: e, el: t }) {
 	for (let [t, n] of d) e.on(t, n);
 	return s("selection").length && u["change:selection"](), () => d.forEach(([t, n]) => e.off(t, n));
 }
-var Ht = { render: Vt };
-export { Ht as default };
+var Ut = { render: Ht };
+export { Ut as default };
