@@ -48,21 +48,18 @@ def main() -> None:
     for name, wanted in tasks(classes, options.rare):
         curves[name] = {way: np.stack(list(found)) for way, found in ways(emb, wanted, options)}
     rows = [row for name, wanted in tasks(classes, options.rare) for row in table(name, wanted, curves[name])]
-    report(rows, False)
-    asked = [row for row in rows if row["way"] == "asked"]
-    least = min(row["over chance"] for row in asked)
-    above = all(
-        row["found"] > other["found"]
-        for row in asked
-        for other in rows
-        if other["what"] == row["what"] and other["way"] == "forest"
-    )
     if options.picture:
         draw(curves, dict(tasks(classes, options.rare)), options.picture)
     print(markdown(rows, options.looked))
-    report([], False, least_over_chance=least, target=TARGET_OVER_RANDOM, above_forest_everywhere=above)
-    if options.json:
-        report([], True, results=rows, least_over_chance=least, above_forest_everywhere=above)
+    found = {(row["what"], row["way"]): row for row in rows}
+    asked = [row for row in rows if row["way"] == "asked"]
+    report(
+        rows,
+        options.json,
+        least_over_chance=min(row["over chance"] for row in asked),
+        target=TARGET_OVER_RANDOM,
+        above_forest_everywhere=all(row["found"] > found[row["what"], "forest"]["found"] for row in asked),
+    )
 
 
 def tasks(classes: NDArray[np.str_], rare: list[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
