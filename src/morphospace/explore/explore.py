@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def explore(
         for note in scene.notes:
             logger.info("%s", note)
         logger.info("showing %s objects at %s - Ctrl-C ends it", f"{len(scene.emb):,}", address)
+        threading.Thread(target=scene.warm, daemon=True).start()
         serve(app, listening, opened=address if browser else None)
     return None
 

@@ -17,9 +17,9 @@ from morphospace.space.nearest import nearest_to
 
 __all__ = ["Map", "crowding", "principal_axes", "scaled"]
 
-_ROWS_AT_ONCE = 1 << 15
+_ROWS_AT_ONCE = 1 << 13
 _MOST_COMPARED = 20_000  # with more, comparing all takes longer than an observer waits
-_N_DRAWN = 5_000
+_N_DRAWN = 2_000
 _N_NEAR = 5
 
 
@@ -123,7 +123,7 @@ def crowding(emb: Embeddings) -> NDArray[np.float32]:
     -------
     array of float32, (N,)
         From 0, the loneliest, to 1; NaN for rows without a vector. Up to 20,000 rows as ``density`` of the vectors;
-        of more, by the distance to the 5th nearest of 5,000 rows drawn at random.
+        of more, by the distance to the 5th nearest of 2,000 rows drawn at random.
     """
     if len(emb) <= _MOST_COMPARED:
         return density(emb).astype(np.float32)

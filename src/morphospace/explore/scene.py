@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from morphospace._lru import Lru
 from morphospace._manifest import read_manifest
 from morphospace.config import nearest
-from morphospace.errors import DataError, ShapeError, StoreError
+from morphospace.errors import DataError, MorphospaceError, ShapeError, StoreError
 from morphospace.explore.answers import refuse
 from morphospace.explore.columns import Column, Encoded, describe, encode, shown_columns
 from morphospace.explore.drop import Drops
@@ -28,6 +29,7 @@ from morphospace.space.labels import Labels
 
 __all__ = ["COLOR", "Scene"]
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 COLOR = "@color"
 QUICK_MAP = "pca"
@@ -86,6 +88,15 @@ class Scene:
                 "No map is kept with these embeddings, so two principal components are shown; "
                 "morphospace project makes better ones."
             )
+
+    def warm(self) -> None:
+        """Read what the page asks for first: columns and the places of thumbnails."""
+        try:
+            _ = self.columns
+            if self.sprites is not None:
+                self.sprites.pictures(np.zeros(1, dtype=np.int64))
+        except MorphospaceError as error:
+            logger.info("%s", error)  # the page is told when it asks
 
     def scratch(self) -> Path:
         """Give a folder for files that other programs read; it goes when the scene is closed."""
@@ -235,7 +246,12 @@ class Scene:
     @property
     def columns(self) -> dict[str, Column]:
         """Describe all columns that can be shown, by name; read once."""
-        return self.once("columns", lambda: {name: describe(self.emb, name) for name in shown_columns(self.emb)})
+        return self.once("columns", self._describe)
+
+    def _describe(self) -> dict[str, Column]:
+        found = {name: describe(self.emb, name) for name in shown_columns(self.emb)}
+        pa.default_memory_pool().release_unused()  # a tenth of a gigabyte after a million rows
+        return found
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """Make something when it is first asked for, and keep it."""
