@@ -37,7 +37,7 @@ class Encoded(NamedTuple):
     ids: list[str]
     x: Tensor  # (B, C, S, S), what the network sees, on its device
     mean: Tensor  # (B, d)
-    log_variance: Tensor | None  # (B, d); None for a plain autoencoder
+    log_variance: Tensor  # (B, d)
 
 
 class Decoder:
@@ -91,8 +91,7 @@ class Decoder:
         self.run = run
         self.batch_size = batch_size
         self.method: Any = method.eval().to(self.device)
-        for network in method.children():  # but not the method's own parameters: a mixture in bfloat16 would be another
-            network.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.method.to(memory_format=torch.channels_last)
         self.dim = int(method.dim)
         self.bands = self._check_size()
 
@@ -193,7 +192,7 @@ class Decoder:
         Returns
         -------
         Tensor, (N, C, S, S)
-            In stretched units, what the network sees; in the type of `numbers`.
+            In stretched units, what the network sees.
 
         Raises
         ------
@@ -204,7 +203,8 @@ class Decoder:
         if latents.ndim != 2 or latents.shape[1] != self.dim:
             msg = f"latents of {self.name} must be (N, {self.dim}); got shape {tuple(latents.shape)}."
             raise ShapeError(msg)
-        images: Tensor = self.method.decode(latents.to(self.device, self.dtype, non_blocking=True))
+        with self._numbers():
+            images: Tensor = self.method.decode(latents.to(self.device, torch.float32, non_blocking=True))
         return images
 
     def images(self, z: ArrayLike | Tensor) -> NDArray[np.float32]:
@@ -236,9 +236,21 @@ class Decoder:
         for first in range(0, len(wanted), self.batch_size):
             part = wanted[first : first + self.batch_size]
             x, ids = self._prepared(data, part)
-            mean, log_variance = self.method.encode(x.to(self.dtype))
-            yield Encoded(part, ids, x, mean.float(), None if log_variance is None else log_variance.float())
+            mean, log_variance = self.posteriors(x)
+            yield Encoded(part, ids, x, mean, log_variance)
 
+    @torch.no_grad()
+    def posteriors(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance, (B, d) each, float32, for prepared images (B, C, S, S) on the device."""
+        with self._numbers():
+            mean, log_variance = self.method.encode(x)
+        return mean.float(), log_variance.float()
+
+    def _numbers(self) -> torch.autocast:
+        # and not weights in bfloat16: norms, and the mixture, would be others
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    @torch.no_grad()
     def probabilities(self, encoded: Encoded) -> Tensor:
         """Return the probability of each component, (B, k), for images that were encoded.
 

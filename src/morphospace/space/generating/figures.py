@@ -17,7 +17,7 @@ from morphospace.space.generating.compare import Agreement
 from morphospace.space.generating.components import Components
 from morphospace.space.generating.deblend import Deblended
 from morphospace.space.generating.decoder import Decoder
-from morphospace.space.generating.paint import FONT, PLAIN, Look, Sheet, painted, painted_residuals
+from morphospace.space.generating.paint import FONT, PLAIN, Look, Sheet, painted, painted_residuals, short
 from morphospace.space.generating.path import LatentPath
 from morphospace.space.generating.reconstruct import Pictures
 from morphospace.space.generating.sample import Samples
@@ -62,7 +62,9 @@ def plot_reconstructions(*groups: Pictures, look: Look = PLAIN, title: str = "")
     images = np.concatenate([group.images for group in shown])
     residuals, most = painted_residuals(np.concatenate([group.residuals for group in shown]), look)
     under = f"residual: image less reconstruction, black {-most:.2g} to white {most:.2g} in stretched units"
-    sheet = Sheet(3 * len(shown), columns, left=1.0, below=0.25, title=f"{title}\n{under}".strip())
+    sheet = Sheet(
+        3 * len(shown), columns, left=1.0, below=[0.0, 0.0, 0.32] * len(shown), title=f"{title}\n{under}".strip()
+    )
     first = 0
     for number, group in enumerate(shown):
         n = len(group.ids)
@@ -72,10 +74,9 @@ def plot_reconstructions(*groups: Pictures, look: Look = PLAIN, title: str = "")
         ):
             row = 3 * number + i
             sheet.name_row(row, name)
-            for column, picture in enumerate(pictures):
-                sheet.draw(row, column, picture)
+            sheet.strip(row, 0, pictures)
         for column, (identifier, error) in enumerate(zip(group.ids, group.errors, strict=True)):
-            sheet.caption(3 * number + 2, column, [one_line(identifier, 15), f"error {error:.2g}"])
+            sheet.caption(3 * number + 2, column, [short(identifier), f"error {error:.2g}"])
         first += n
     return sheet.figure
 
@@ -185,14 +186,14 @@ def plot_path(path: LatentPath, *, look: Look = PLAIN, title: str = "") -> Figur
     under = f"decoded along straight lines of latents, {path.length:.3g} long in all; framed: objects"
     sheet = Sheet(rows, min(n, _ACROSS), below=0.28, title=f"{title}\n{under}".strip())
     stop_of = {int(at): number for number, at in enumerate(path.stops)}
-    for i, picture in enumerate(pictures):
-        row, column = divmod(i, _ACROSS)
-        sheet.draw(row, column, picture, frame=i in stop_of)
-        if i in stop_of:
-            number = stop_of[i]
-            component = path.components[number]
-            lines = [one_line(path.ids[number], 15), *([f"component {component}"] if component >= 0 else [])]
-            sheet.caption(row, column, lines)
+    for row in range(rows):
+        first = row * _ACROSS
+        framed = [i - first for i in stop_of if first <= i < first + _ACROSS]
+        sheet.strip(row, 0, pictures[first : first + _ACROSS], framed=framed)
+    for i, number in stop_of.items():
+        component = path.components[number]
+        lines = [short(path.ids[number]), *([f"component {component}"] if component >= 0 else [])]
+        sheet.caption(i // _ACROSS, i % _ACROSS, lines)
     return sheet.figure
 
 
@@ -214,11 +215,10 @@ def plot_deblended(*found: Deblended, look: Look = PLAIN, title: str = "") -> Fi
         everything = np.concatenate([one.images[:1], one.path.images, one.images[1:]])
         pictures = painted(everything, look, like=one.images)
         last = len(pictures) - 1
-        for column, picture in enumerate(pictures):
-            sheet.draw(row, column, picture, frame=column in (0, last))
+        sheet.strip(row, 0, pictures, framed=(0, last))
         plural = "companion" if one.n_companions == 1 else "companions"
-        sheet.caption(row, 0, [one_line(one.id, 15), f"{one.n_companions} {plural}"])
-        sheet.caption(row, last, [one_line(one.neighbour, 15), f"neighbour {one.rank}"])
+        sheet.caption(row, 0, [short(one.id), f"{one.n_companions} {plural}"])
+        sheet.caption(row, last, [short(one.neighbour), f"neighbour {one.rank}"])
     return sheet.figure
 
 

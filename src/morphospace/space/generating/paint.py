@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from morphospace.errors import MorphospaceError
 from morphospace.sky.cutouts import Cutouts
 from morphospace.space.figures import legible
 from morphospace.space.generating.decoder import Decoder
+from morphospace.space.names import one_line
 
-__all__ = ["FONT", "PLAIN", "Look", "Sheet", "look_of", "painted", "painted_residuals", "say"]
+__all__ = ["FONT", "PLAIN", "Look", "Sheet", "look_of", "painted", "painted_residuals", "say", "short"]
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure looks the same everywhere
 FRAME = "#d95f02"
@@ -24,6 +25,7 @@ _FAINT, _BRIGHT = 0.5, 99.7  # percentiles of the pixels that are drawn black an
 _GAP = 0.06  # between tiles, as a part of a tile
 _BLANK = 255
 _DPI = 160
+_LONGEST = 12  # characters under a tile
 
 
 class Look(NamedTuple):
@@ -131,20 +133,29 @@ class Sheet:
         Side of a tile in inches.
     left : float
         Room for the names of rows, in inches.
-    below : float
-        Room under each tile for its caption, in inches.
+    below : float or sequence of float
+        Room under each tile for its caption, in inches; one for all rows or one for each.
     title : str
         Above; may have several lines.
     """
 
     def __init__(
-        self, rows: int, columns: int, *, tile: float = 0.8, left: float = 0.1, below: float = 0.0, title: str = ""
+        self,
+        rows: int,
+        columns: int,
+        *,
+        tile: float = 0.8,
+        left: float = 0.1,
+        below: float | Sequence[float] = 0.0,
+        title: str = "",
     ) -> None:
-        self._tile, self._left, self._below = tile, left, below
+        self._tile, self._left = tile, left
+        room = [below] * rows if isinstance(below, float | int) else list(below)
         self._pitch = tile * (1 + _GAP)
         self._top = 0.18 + 0.2 * len(title.splitlines()) if title else 0.1
         self.width = left + columns * self._pitch + 0.1
-        self.height = self._top + rows * (self._pitch + below) + 0.1
+        self._down = [self._top + sum(room[:row]) + row * self._pitch for row in range(rows + 1)]
+        self.height = self._down[-1] + 0.1
         self.figure = Figure(figsize=(self.width, self.height), facecolor="white", dpi=_DPI)
         FigureCanvasAgg(self.figure)
         if title:
@@ -152,22 +163,10 @@ class Sheet:
 
     def corner(self, row: int, column: int) -> tuple[float, float]:
         """Return x and y of the lower left corner of a tile, in inches."""
-        y = self.height - self._top - row * (self._pitch + self._below) - self._tile
-        return self._left + column * self._pitch, y
+        return self._left + column * self._pitch, self.height - self._down[row] - self._tile
 
-    def draw(self, row: int, column: int, picture: NDArray[np.uint8], *, frame: bool = False) -> Axes:
-        """Put a picture on a tile."""
-        x, y = self.corner(row, column)
-        where = (x / self.width, y / self.height, self._tile / self.width, self._tile / self.height)
-        ax = self.figure.add_axes(where)
-        ax.imshow(picture, interpolation="antialiased")
-        ax.set(xticks=[], yticks=[])
-        for spine in ax.spines.values():
-            spine.set(color=FRAME if frame else "0.6", linewidth=2.0 if frame else 0.4)
-        return ax
-
-    def strip(self, row: int, column: int, pictures: NDArray[np.uint8]) -> None:
-        """Put pictures (n, S, S, 3) side by side on tiles, as one image: an artist for each would take seconds."""
+    def strip(self, row: int, column: int, pictures: NDArray[np.uint8], *, framed: Collection[int] = ()) -> None:
+        """Put pictures (n, S, S, 3) side by side on tiles, some framed; as one image, an artist for each takes seconds."""
         n, side = pictures.shape[:2]
         gap = max(1, round(_GAP * side))
         canvas = np.full((side, n * (side + gap) - gap, 3), _BLANK, np.uint8)
@@ -178,6 +177,9 @@ class Sheet:
         where = (x / self.width, y / self.height, width / self.width, self._tile / self.height)
         ax = self.figure.add_axes(where)
         ax.imshow(canvas, interpolation="antialiased", aspect="auto")
+        for i in framed:
+            corner = i * (side + gap) - 0.5, -0.5
+            ax.add_patch(Rectangle(corner, side, side, fill=False, color=FRAME, linewidth=2.0, clip_on=False))
         ax.set_axis_off()
 
     def name_row(self, row: int, text: str) -> None:
@@ -196,6 +198,12 @@ class Sheet:
         x, y = self.corner(0, column)
         middle = x + (self._pitch * columns - (self._pitch - self._tile)) / 2
         say(self.figure, middle, y + self._tile + 0.04, text, size=7.5, va="bottom")
+
+
+def short(identifier: str) -> str:
+    """Write an id so that it fits under a tile: the end of a long one, where those of a survey differ."""
+    line = one_line(identifier, 200)
+    return line if len(line) <= _LONGEST else f"…{line[1 - _LONGEST :]}"
 
 
 def say(
