@@ -1,5 +1,5 @@
 import { Rows, Thumbs } from "./cache";
-import { type Painted, colourChoices, paintRows, shownRows, valueOf } from "./colouring";
+import { type Painted, colourChoices, nameOfColour, paintRows, shownRows, valueOf } from "./colouring";
 import type { Context } from "./context";
 import { DropZone } from "./drop";
 import { debounce, number } from "./dom";
@@ -86,7 +86,7 @@ export class App {
     this.object.onHits = query.onHits = (hits) => this.map.mark(hits.map((hit) => hit.row));
     HoverCard.describe = (row) => {
       const value = valueOf(this.column, row, number);
-      return value === "" ? "" : `${this.store.state.colour.replace(/^@\w+:/, "")} ${value}`;
+      return value === "" ? "" : `${nameOfColour(this.store.state.colour)}: ${value}`;
     };
     this.watch();
   }
@@ -135,7 +135,7 @@ export class App {
 
   private restore(saved: Saved): void {
     const now = startState(this.ctx.space, saved, this.options);
-    this.store.set({ ...now, filter: this.store.state.filter, sheet: this.store.state.sheet, thumbs: this.store.state.thumbs, scope: this.store.state.scope });
+    this.store.set({ ...now, filter: this.store.state.filter, sheet: this.store.state.sheet, thumbs: this.store.state.thumbs, picking: this.store.state.picking, scope: this.store.state.scope });
     this.map.setCamera(saved.camera ?? { ...HOME });
   }
 
@@ -220,6 +220,6 @@ function startState(space: Space, saved: Saved, options: Options): State {
     view: saved.view ?? "map", panel: saved.panel ?? "object", sheet: false, map: map?.name ?? "", axes: saved.axes ?? [0, 1],
     colour, ramp: saved.ramp ?? "viridis", reversed: saved.reversed ?? false, off: new Set(saved.off ?? []), where: saved.where ?? "", filter: null,
     chosen: saved.chosen ?? -1, dropped: null, selection: Uint32Array.from(saved.selection ?? []), like: saved.like ?? [], unlike: saved.unlike ?? [],
-    scope: "all", thumbs: true, picture: saved.picture ?? { ...PICTURE },
+    scope: "all", thumbs: true, picking: false, picture: saved.picture ?? { ...PICTURE },
   };
 }

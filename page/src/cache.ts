@@ -113,8 +113,13 @@ export function cellPlace(cell: number, columns: number, size: number): [number,
   return [(cell % columns) * size, Math.floor(cell / columns) * size];
 }
 
+const painted = new WeakMap<HTMLElement, { thumb: Thumb | null; px: number }>();
+
 /** Show a thumbnail as the background of an element of `px` pixels. */
 export function paintThumb(element: HTMLElement, thumb: Thumb | null, px: number): void {
+  const before = painted.get(element);
+  if (before && before.thumb === thumb && before.px === px) return;
+  painted.set(element, { thumb, px });
   if (!thumb) {
     element.style.backgroundImage = "";
     element.classList.add("waiting");

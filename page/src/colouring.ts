@@ -12,16 +12,16 @@ export function colourChoices(space: Space): ColourChoice[] {
   const choices: ColourChoice[] = [{ value: "", text: "one colour", group: "" }];
   if (space.color?.startsWith("@color")) choices.push({ value: space.color, text: "given values", group: "" });
   for (const c of space.clusters) choices.push({ value: `@cluster:${c.name}`, text: `${c.name} (${c.k})`, group: "Clusters" });
-  for (const a of space.anomalies) choices.push({ value: `@anomaly:${a.name}`, text: a.name, group: "How odd" });
+  for (const a of space.anomalies) choices.push({ value: `@anomaly:${a.name}`, text: a.name, group: "Oddness" });
   for (const s of space.scores) choices.push({ value: `@score:${s.name}`, text: s.name, group: "Scores" });
   for (const l of space.label_sets) choices.push({ value: `@label:${l.name}`, text: l.name, group: "Labels" });
-  if (space.density) for (const m of space.maps) choices.push({ value: `@density:${m.name}`, text: `on ${m.name}`, group: "How common (density)" });
+  if (space.density) for (const m of space.maps) choices.push({ value: `@density:${m.name}`, text: `how common, on ${m.name}`, group: "Density" });
   for (const c of space.columns) if (c.kind === "number" || c.kind === "category") choices.push({ value: c.name, text: c.name, group: "Columns" });
   return choices;
 }
 
 export const nameOfColour = (value: string): string => value.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ")
-  .replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "log density, ").replace(/^@color$/, "given values");
+  .replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "how common, on ").replace(/^@color$/, "given values");
 
 export interface Painted {
   rgb: Uint8Array;

@@ -2,11 +2,13 @@ import type { Context } from "./context";
 import { h, plural } from "./dom";
 import type { MapView } from "./map/map";
 import type { ObjectPanel } from "./panels/object";
+import type { Dropped } from "./types";
 
 /** A file dragged onto the page: where it lies, and whom it resembles. */
 export class DropZone {
   private readonly veil = h("div", { class: "veil", hidden: true }, h("p", {}, "Drop the image to see where it lies and what it resembles"));
   private depth = 0;
+  private placed: Dropped | null = null;
 
   constructor(
     private readonly ctx: Context,
@@ -14,6 +16,7 @@ export class DropZone {
     private readonly panel: ObjectPanel,
   ) {
     const { root } = ctx;
+    ctx.store.on(["map", "axes", "dropped"], () => this.star());
     const input = h("input", { type: "file", class: "only-read", id: "drop-input", tabindex: -1, "aria-label": "Place a FITS file on the map", onchange: () => {
       if (input.files?.[0]) void this.take(input.files[0]);
       input.value = "";
@@ -38,6 +41,15 @@ export class DropZone {
     });
   }
 
+  /** Put the star on the map that is shown; false if that map cannot place new objects. */
+  private star(): boolean {
+    const { map, axes, dropped } = this.ctx.store.state;
+    const place = dropped !== null && dropped === this.placed?.dropped ? this.placed.place[map] : undefined;
+    const known = place !== undefined && place.every(Number.isFinite);
+    this.map.dropped(known ? [place[axes[0]], place[axes[1]]] : null);
+    return known;
+  }
+
   private async take(file: File): Promise<void> {
     const { ctx } = this;
     ctx.notice(`Placing ${file.name} …`);
@@ -45,12 +57,9 @@ export class DropZone {
       if (file.size > 256 * 2 ** 20) throw new Error(`${file.name} is larger than 256 MiB; cut the object out first.`);
       const dropped = await ctx.source.drop(file);
       ctx.store.set({ chosen: -1, dropped: dropped.dropped, panel: "object", sheet: true, view: "map" });
-      const place = dropped.place[ctx.store.state.map];
-      if (place && place.every(Number.isFinite)) {
-        const [a, b] = ctx.store.state.axes;
-        this.map.dropped([place[a], place[b]]);
-      } else this.map.dropped(null);
-      ctx.notice(`${dropped.name} is placed${place ? " (the star on the map)" : ""}; ${plural(dropped.hits.length, "similar object")}.`);
+      this.placed = dropped;
+      const starred = this.star();
+      ctx.notice(`${dropped.name} is placed${starred ? " (the star on the map)" : ""}; ${plural(dropped.hits.length, "similar object")}.`);
       await this.panel.showDropped(dropped);
     });
   }

@@ -4,10 +4,11 @@ import type { Context } from "./context";
 import { choice, fill, h, iconButton, plural, setOptions } from "./dom";
 import { contentTop, scrollFor, scrollHeight, sortedBy, tiles } from "./maths/scroll";
 import { combined, modeOf } from "./state";
-import { scopeChooser, scopeRows } from "./scope";
+import { pickSwitch, scopeChooser, scopeRows } from "./scope";
 
 const GAP = 4;
-const AHEAD = 2; // windows of tiles made before and after what is seen
+const SLOW = 300; // px a second: below, what is seen comes first
+const LATENCY = 0.35; // seconds until a sprite comes
 
 /** All pictures in a grid of which only what is near the window exists. */
 export class Gallery {
@@ -24,6 +25,9 @@ export class Gallery {
   private anchor = -1;
   private cursor = 0;
   private frame = 0;
+  private last = { top: 0, time: 0 };
+  private speed = 0;
+  private rest = 0;
   private selected = new Set<number>();
   private readonly flip: HTMLButtonElement;
 
@@ -44,7 +48,7 @@ export class Gallery {
       this.px = Number(size.value);
       this.reset();
     } });
-    this.element.append(h("div", { class: "view-tools" }, scopeChooser(ctx), orderField, this.flip, h("label", { class: "field" }, h("span", {}, "Size"), size), this.total), this.scroller);
+    this.element.append(h("div", { class: "view-tools" }, scopeChooser(ctx), orderField, this.flip, h("label", { class: "field" }, h("span", {}, "Size"), size), pickSwitch(ctx), this.total), this.scroller);
     this.scroller.append(this.space);
     this.scroller.addEventListener("scroll", () => this.schedule());
     this.scroller.addEventListener("keydown", (e) => this.key(e));
@@ -120,42 +124,55 @@ export class Gallery {
     const { columns, step, total, height, top } = this.layout();
     const line = this.px + GAP;
     this.space.style.height = `${scrollHeight(total)}px`;
-    const first = Math.max(0, Math.floor((top - AHEAD * height) / line)) * columns;
-    const last = Math.min(this.n, Math.ceil((top + (1 + AHEAD) * height) / line) * columns);
+    const speed = this.measure(top);
+    const ahead = speed > 0 ? 4 : speed < 0 ? 1 : 2;
+    const behind = speed > 0 ? 1 : speed < 0 ? 4 : 2;
+    const first = Math.max(0, Math.floor((top - behind * height) / line)) * columns;
+    const last = Math.min(this.n, Math.ceil((top + (1 + ahead) * height) / line) * columns);
     for (const [position, element] of this.made) {
       if (position >= first && position < last) continue;
       element.remove();
       this.made.delete(position);
     }
-    this.ctx.thumbs.drop();
     const shift = this.scroller.scrollTop - top;
-    const seen = Math.floor(top / line) * columns;
-    for (let k = 0; k < last - first; k++) {
-      const position = first + ((seen - first + k) % (last - first)); // what is seen is asked for first
-      let element = this.made.get(position);
-      if (!element) {
-        element = h("div", { class: "tile thumb waiting", role: "option", "data-position": position, id: `tile-${position}` });
-        element.style.width = element.style.height = `${this.px}px`;
-        this.made.set(position, element);
-        this.space.append(element);
-      }
+    for (let position = first; position < last; position++) {
+      const element = this.made.get(position) ?? this.make(position);
       element.style.transform = `translate(${GAP + (position % columns) * step}px, ${GAP + Math.floor(position / columns) * line + shift}px)`;
     }
-    this.paint(seen, Math.min(last, seen + (Math.ceil(height / line) + 1) * columns));
+    this.ctx.thumbs.drop();
+    const there = top + height / 2 + Math.max(-3 * height, Math.min(3 * height, speed * LATENCY)); // where the eye will be
+    const distance = (position: number) => Math.abs(Math.floor(position / columns) * line - there);
+    this.paint([...this.made.keys()].sort((a, b) => distance(a) - distance(b)));
     this.mark();
   }
 
-  private paint(from = -1, to = -1): void {
+  private make(position: number): HTMLElement {
+    const element = h("div", { class: "tile thumb waiting", role: "option", "data-position": position, id: `tile-${position}` });
+    element.style.width = element.style.height = `${this.px}px`;
+    this.made.set(position, element);
+    this.space.append(element);
+    return element;
+  }
+
+  /** Pixels per second at which the content moves; 0 at rest. */
+  private measure(top: number): number {
+    const now = performance.now();
+    const elapsed = (now - this.last.time) / 1000;
+    const speed = elapsed > 0.25 || elapsed <= 0 ? 0 : (top - this.last.top) / elapsed;
+    this.speed = elapsed > 0.25 ? 0 : 0.6 * this.speed + 0.4 * speed;
+    this.last = { top, time: now };
+    window.clearTimeout(this.rest);
+    if (Math.abs(this.speed) > SLOW) this.rest = window.setTimeout(() => this.schedule(), 300);
+    return Math.abs(this.speed) > SLOW ? this.speed : 0;
+  }
+
+  /** Fill the tiles; what is not there is asked for in this order. */
+  private paint(order: Iterable<number> = this.made.keys()): void {
     if (this.hiddenNow) return;
-    const one = (position: number, element: HTMLElement) => {
-      const row = this.rowAt(position);
-      paintThumb(element, this.ctx.thumbs.get(row), this.px);
-    };
-    for (let position = from; position >= 0 && position < to; position++) {
+    for (const position of order) {
       const element = this.made.get(position);
-      if (element) one(position, element);
+      if (element) paintThumb(element, this.ctx.thumbs.get(this.rowAt(position)), this.px);
     }
-    for (const [position, element] of this.made) if (position < from || position >= to) one(position, element);
   }
 
   private mark(): void {
@@ -186,7 +203,7 @@ export class Gallery {
       const [a, b] = [Math.min(this.anchor, position), Math.max(this.anchor, position)];
       const rows = Array.from({ length: b - a + 1 }, (_, i) => this.rowAt(a + i));
       store.set({ selection: combined(store.state.selection, rows, "add") });
-    } else if (event.ctrlKey || event.metaKey || event.altKey || (event instanceof KeyboardEvent && event.key === " ")) {
+    } else if (store.state.picking || event.ctrlKey || event.metaKey || event.altKey || (event instanceof KeyboardEvent && event.key === " ")) {
       const row = this.rowAt(position);
       store.set({ selection: combined(store.state.selection, [row], modeOf(event) === "subtract" || this.selected.has(row) ? "subtract" : "add") });
       this.anchor = position;

@@ -1,5 +1,5 @@
 import type { Context } from "./context";
-import { choice, setOptions, whole } from "./dom";
+import { choice, h, setOptions, whole } from "./dom";
 import type { Scope, State } from "./state";
 
 /** Which objects the gallery and the table show, null for all in the order of the store. */
@@ -24,4 +24,12 @@ export function scopeChooser(ctx: Context): HTMLElement {
   store.on(["filter", "selection", "scope"], sync);
   sync();
   return field;
+}
+
+/** A switch: clicks select, so that it goes without a keyboard. */
+export function pickSwitch(ctx: Context): HTMLElement {
+  const { store } = ctx;
+  const button = h("button", { type: "button", class: "button toggle", "aria-pressed": "false", title: "Clicks select; or Ctrl-click, Space, and Shift for a range", onclick: () => store.set({ picking: !store.state.picking }) }, "Select");
+  store.on(["picking"], (s) => button.setAttribute("aria-pressed", String(s.picking)));
+  return button;
 }

@@ -26,6 +26,8 @@ export interface State {
   unlike: number[];
   scope: Scope;
   thumbs: boolean;
+  /** A click in gallery or table selects instead of choosing: for hands without a keyboard. */
+  picking: boolean;
   picture: Picture;
 }
 

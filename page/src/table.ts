@@ -3,7 +3,7 @@ import { fill, h, plural } from "./dom";
 import { contentTop, scrollHeight } from "./maths/scroll";
 import { cell } from "./panels/object";
 import { combined } from "./state";
-import { scopeChooser, scopeRows } from "./scope";
+import { pickSwitch, scopeChooser, scopeRows } from "./scope";
 import type { Row } from "./types";
 
 const LINE = 26;
@@ -27,7 +27,7 @@ export class Table {
   private selected = new Set<number>();
 
   constructor(private readonly ctx: Context) {
-    this.element.append(h("div", { class: "view-tools" }, scopeChooser(ctx), this.total,
+    this.element.append(h("div", { class: "view-tools" }, scopeChooser(ctx), pickSwitch(ctx), this.total,
       h("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller);
     this.scroller.append(this.head, this.body);
     this.scroller.style.setProperty("--columns", String(this.columns.length));
@@ -161,7 +161,7 @@ export class Table {
         if (known) rows.push(known.row);
       }
       store.set({ selection: combined(store.state.selection, rows, "add") });
-    } else if (event.ctrlKey || event.metaKey || event.altKey || (event instanceof KeyboardEvent && event.key === " ")) {
+    } else if (store.state.picking || event.ctrlKey || event.metaKey || event.altKey || (event instanceof KeyboardEvent && event.key === " ")) {
       store.set({ selection: combined(store.state.selection, [row.row], this.selected.has(row.row) || event.altKey ? "subtract" : "add") });
       this.anchor = k;
     } else {

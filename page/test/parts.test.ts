@@ -12,7 +12,7 @@ import type { Space } from "../src/types";
 
 const state: State = {
   view: "gallery", panel: "query", sheet: false, map: "tsne", axes: [0, 2], colour: "@cluster:a b", ramp: "magma", reversed: true, off: new Set([-1, 3]), where: "snr > 10 and name == 'a&b'",
-  filter: null, chosen: 7, dropped: null, selection: Uint32Array.of(1, 2, 90), like: [4, 5], unlike: [6], scope: "all", thumbs: true,
+  filter: null, chosen: 7, dropped: null, selection: Uint32Array.of(1, 2, 90), like: [4, 5], unlike: [6], scope: "all", thumbs: true, picking: false,
   picture: { ...PICTURE, curve: "log", low: 2, clip: 3, bands: [2, 0, 1], northUp: false },
 };
 

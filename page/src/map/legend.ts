@@ -1,4 +1,4 @@
-import { colourChoices, nameOfColour, type Painted } from "../colouring";
+import { type Painted, nameOfColour } from "../colouring";
 import type { Context } from "../context";
 import { choice, fill, h, iconButton, number, whole } from "../dom";
 import { RAMP_NAMES, categoryColour, css, gradient } from "../maths/colours";
@@ -7,6 +7,8 @@ import type { Column } from "../types";
 /** What the colours mean: a bar for numbers, chips that switch for categories. */
 export class Legend {
   readonly element = h("section", { class: "legend", "aria-label": "Legend" });
+
+  private touched: number | null = null;
 
   constructor(private readonly ctx: Context) {}
 
@@ -17,6 +19,8 @@ export class Legend {
     const title = h("h2", { class: "legend-title" }, nameOfColour(state.colour));
     if (column.kind === "category") fill(this.element, title, this.chips(column.categories, painted.counts));
     else fill(this.element, title, ...this.bar(painted));
+    if (this.touched !== null) this.element.querySelector<HTMLElement>(`[data-code="${this.touched}"]`)?.focus(); // the chips are new ones
+    this.touched = null;
   }
 
   private chips(categories: string[], counts: number[]): HTMLElement {
@@ -26,7 +30,7 @@ export class Legend {
       if (!count) return;
       const on = !store.state.off.has(code);
       list.append(h("button", {
-        type: "button", class: "chip", "aria-pressed": String(on), title: "Show or hide; Alt-click: only this one",
+        type: "button", class: "chip", "data-code": code, "aria-pressed": String(on), title: "Show or hide; Alt-click: only this one",
         onclick: (event: MouseEvent) => this.toggle(code, categories.length, event.altKey),
       }, h("span", { class: "swatch", style: colour ? { background: colour } : {} }), h("span", { class: "chip-name" }, name), h("span", { class: "count" }, whole(count))));
     };
@@ -38,6 +42,7 @@ export class Legend {
   private toggle(code: number, n: number, only: boolean): void {
     const { store } = this.ctx;
     const off = new Set(store.state.off);
+    this.touched = code;
     if (only) {
       const alone = !off.has(code) && off.size === n;
       off.clear();
@@ -58,6 +63,4 @@ export class Legend {
       h("div", { class: "bar-tools" }, pick, iconButton("swap", "Reverse the colour map", () => store.set({ reversed: !store.state.reversed }), { "aria-pressed": String(reversed) })),
     ];
   }
-
-  choices = () => colourChoices(this.ctx.space);
 }

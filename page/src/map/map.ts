@@ -370,6 +370,8 @@ export class MapView {
     } else return;
     event.preventDefault();
     event.stopPropagation();
-    this.hover.show(this.at(this.width / 2, this.height / 2, 80), this.width / 2, this.height / 2, this);
+    const under = this.at(this.width / 2, this.height / 2, 80);
+    this.hover.show(under, this.width / 2, this.height / 2, this);
+    if (under >= 0) void this.ctx.rows.get(under).then((known) => this.ctx.say([known.id, HoverCard.describe(under)].filter(Boolean).join(", ")));
   }
 }

@@ -20,7 +20,7 @@ export interface Picture {
 }
 
 export const PICTURE: Picture = {
-  curve: "asinh", soft: 0.1, low: 0.5, high: 99.5, clip: 0, ramp: "grey", reversed: false, bands: [], northUp: true,
+  curve: "asinh", soft: 0.1, low: 10, high: 99.7, clip: 0, ramp: "grey", reversed: false, bands: [], northUp: true,
 };
 
 /** The curve on t in [0, 1], from 0 to 1, rising. */

@@ -29,7 +29,10 @@ export class ObjectPanel {
   constructor(private readonly ctx: Context) {
     this.controls = new PictureControls(ctx);
     this.alike = new AlikeDialog(ctx);
-    this.strip = new Strip(ctx, { label: "Neighbours", query: true, alike: (row) => void this.alike.open(ctx.store.state.chosen, row) });
+    this.strip = new Strip(ctx, { label: "Neighbours", query: true, alike: (row) => {
+      if (ctx.store.state.chosen < 0) ctx.notice("What makes two alike is shown for objects of the store; a dropped file is not in it.");
+      else void this.alike.open(ctx.store.state.chosen, row);
+    } });
     this.near = h("section", { hidden: !ctx.source.can.neighbours }, this.nearTitle, this.strip.element);
     this.empty = h("div", { class: "empty" }, h("p", {}, "Choose an object on the map, in the gallery or in the table: its picture, its columns and its neighbours appear here."),
       ctx.source.can.drop ? h("p", {}, "Or drop a FITS file anywhere on this page to see where it lies.") : null);

@@ -70,15 +70,21 @@ var e = class {
 function t(e, t, n) {
 	return [e % t * n, Math.floor(e / t) * n];
 }
-function n(e, t, n) {
-	if (!t) {
+var n = /* @__PURE__ */ new WeakMap();
+function r(e, t, r) {
+	let i = n.get(e);
+	if (i && i.thumb === t && i.px === r) return;
+	if (n.set(e, {
+		thumb: t,
+		px: r
+	}), !t) {
 		e.style.backgroundImage = "", e.classList.add("waiting");
 		return;
 	}
-	let r = n / t.size;
-	e.classList.remove("waiting"), e.style.backgroundImage = `url("${t.url}")`, e.style.backgroundSize = `${t.width * r}px ${t.height * r}px`, e.style.backgroundPosition = `${-t.x * r}px ${-t.y * r}px`;
+	let a = r / t.size;
+	e.classList.remove("waiting"), e.style.backgroundImage = `url("${t.url}")`, e.style.backgroundSize = `${t.width * a}px ${t.height * a}px`, e.style.backgroundPosition = `${-t.x * a}px ${-t.y * a}px`;
 }
-var r = class {
+var i = class {
 	source;
 	known = /* @__PURE__ */ new Map();
 	waiting = /* @__PURE__ */ new Map();
@@ -116,13 +122,13 @@ var r = class {
 			this.failed(e instanceof Error ? e.message : String(e));
 		}
 	}
-}, i = {
+}, a = {
 	viridis: "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e297a8e26828e23898e21918c1f988b1fa08822a78528ae8032b67a3fbc734ec36b5ec96270cf5784d44b98d83eaddc30c2df23d8e219ece51bfde725",
 	magma: "0000040303120a0822130d341d114729115a36106b440f7651127c5d177f6a1c81762181832681902a819c2e7faa337db73779c43c75d0416fdc4869e75263ef5d5ef56b5cf9795dfc8961fd9869fea772feb67cfec488fed395fde2a3fcf0b2fcfdbf",
 	inferno: "0000040403120b0724150b37210c4a2f0a5b3d09654a0c6b57106e64156e71196e7d1e6d8a226a972766a32c61b0315bbc3754c73e4cd24644db503be45a31eb6628f1731df68013f98e09fb9d07fcac11fbbc21f9cb35f5db4cf2ea69f3f68afcffa4",
 	cividis: "00224e00285b002e6a0533711a386f273e6e32436d3b496c434e6c4b546c535a6d5a5f6e61656f686a716f70737676767d7c788482798c8878938e789b9476a39a74aba072b4a76fbcae6cc4b468cdbb63d5c25edec958e7d150f0d846f9e03afee838",
 	grey: "000000ffffff"
-}, a = Object.keys(i), o = [
+}, o = Object.keys(a), s = [
 	"#4a7de0",
 	"#e8a019",
 	"#e5573f",
@@ -133,23 +139,23 @@ var r = class {
 	"#a5714f",
 	"#2aa3cc",
 	"#8a8f99"
-], s = /* @__PURE__ */ new Map();
-function c(e, t = !1) {
-	let n = `${e}/${t}`, r = s.get(n);
+], c = /* @__PURE__ */ new Map();
+function l(e, t = !1) {
+	let n = `${e}/${t}`, r = c.get(n);
 	if (r) return r;
-	let a = l(i[e] ?? i.grey), o = /* @__PURE__ */ new Uint8Array(768);
+	let i = u(a[e] ?? a.grey), o = /* @__PURE__ */ new Uint8Array(768);
 	for (let e = 0; e < 256; e++) {
-		let n = (t ? 255 - e : e) / 255 * (a.length - 1), r = Math.min(a.length - 2, Math.floor(n));
-		for (let t = 0; t < 3; t++) o[3 * e + t] = Math.round(a[r][t] + (n - r) * (a[r + 1][t] - a[r][t]));
+		let n = (t ? 255 - e : e) / 255 * (i.length - 1), r = Math.min(i.length - 2, Math.floor(n));
+		for (let t = 0; t < 3; t++) o[3 * e + t] = Math.round(i[r][t] + (n - r) * (i[r + 1][t] - i[r][t]));
 	}
-	return s.set(n, o), o;
-}
-function l(e) {
-	let t = [];
-	for (let n = 0; n < e.length; n += 6) t.push(u(e.slice(n, n + 6)));
-	return t;
+	return c.set(n, o), o;
 }
 function u(e) {
+	let t = [];
+	for (let n = 0; n < e.length; n += 6) t.push(d(e.slice(n, n + 6)));
+	return t;
+}
+function d(e) {
 	let t = parseInt(e.replace("#", ""), 16);
 	return [
 		t >> 16 & 255,
@@ -157,10 +163,10 @@ function u(e) {
 		t & 255
 	];
 }
-function d(e) {
-	return e < o.length ? u(o[e]) : f(e * 137.508 % 360, .5, e % 2 ? .46 : .6);
+function f(e) {
+	return e < s.length ? d(s[e]) : p(e * 137.508 % 360, .5, e % 2 ? .46 : .6);
 }
-function f(e, t, n) {
+function p(e, t, n) {
 	let r = t * Math.min(n, 1 - n), i = (t) => {
 		let i = (t + e / 30) % 12;
 		return Math.round(255 * (n - r * Math.max(-1, Math.min(i - 3, 9 - i, 1))));
@@ -171,17 +177,17 @@ function f(e, t, n) {
 		i(4)
 	];
 }
-var p = ([e, t, n]) => `rgb(${e} ${t} ${n})`;
-function m(e, t = !1) {
-	let n = c(e, t), r = [];
-	for (let e = 0; e < 256; e += 15) r.push(p([
+var m = ([e, t, n]) => `rgb(${e} ${t} ${n})`;
+function h(e, t = !1) {
+	let n = l(e, t), r = [];
+	for (let e = 0; e < 256; e += 15) r.push(m([
 		n[3 * e],
 		n[3 * e + 1],
 		n[3 * e + 2]
 	]));
 	return `linear-gradient(to right, ${r.join(", ")})`;
 }
-function h(e, t = .005, n = .995, r = 5e4) {
+function g(e, t = .005, n = .995, r = 5e4) {
 	let i = Math.max(1, Math.floor(e.length / r)), a = [];
 	for (let t = 0; t < e.length; t += i) Number.isFinite(e[t]) && a.push(e[t]);
 	if (!a.length) return null;
@@ -189,7 +195,7 @@ function h(e, t = .005, n = .995, r = 5e4) {
 	return c === l && ([c, l] = [o[0], o[o.length - 1]]), [c, l];
 }
 // src/colouring.ts
-function g(e) {
+function _(e) {
 	let t = [{
 		value: "",
 		text: "one colour",
@@ -208,7 +214,7 @@ function g(e) {
 	for (let n of e.anomalies) t.push({
 		value: `@anomaly:${n.name}`,
 		text: n.name,
-		group: "How odd"
+		group: "Oddness"
 	});
 	for (let n of e.scores) t.push({
 		value: `@score:${n.name}`,
@@ -222,8 +228,8 @@ function g(e) {
 	});
 	if (e.density) for (let n of e.maps) t.push({
 		value: `@density:${n.name}`,
-		text: `on ${n.name}`,
-		group: "How common (density)"
+		text: `how common, on ${n.name}`,
+		group: "Density"
 	});
 	for (let n of e.columns) (n.kind === "number" || n.kind === "category") && t.push({
 		value: n.name,
@@ -232,11 +238,11 @@ function g(e) {
 	});
 	return t;
 }
-var _ = (e) => e.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ").replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "log density, ").replace(/^@color$/, "given values");
-function ee(e, t, n, r, i) {
-	let a = new Uint8Array(3 * t), o = u(i ? "4a505a" : "c3c8cf");
+var ee = (e) => e.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ").replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "how common, on ").replace(/^@color$/, "given values");
+function te(e, t, n, r, i) {
+	let a = new Uint8Array(3 * t), o = d(i ? "4a505a" : "c3c8cf");
 	if (!e) {
-		let e = u(i ? "86a8ff" : "2f5bd0");
+		let e = d(i ? "86a8ff" : "2f5bd0");
 		for (let n = 0; n < t; n++) a.set(e, 3 * n);
 		return {
 			rgb: a,
@@ -245,7 +251,7 @@ function ee(e, t, n, r, i) {
 		};
 	}
 	if (e.kind === "category") {
-		let n = e.categories.map((e, t) => d(t)), r = Array(n.length + 1).fill(0);
+		let n = e.categories.map((e, t) => f(t)), r = Array(n.length + 1).fill(0);
 		for (let i = 0; i < t; i++) {
 			let t = e.values[i], s = t >= 0 && t < n.length;
 			a.set(s ? n[t] : o, 3 * i), r[s ? t : n.length]++;
@@ -256,15 +262,15 @@ function ee(e, t, n, r, i) {
 			counts: r
 		};
 	}
-	let s = h(e.values), l = c(n, r), [f, p] = s ?? [0, 1], m = 255 / (p - f || 1);
+	let s = g(e.values), c = l(n, r), [u, p] = s ?? [0, 1], m = 255 / (p - u || 1);
 	for (let n = 0; n < t; n++) {
 		let t = e.values[n];
 		if (t !== t) {
 			a.set(o, 3 * n);
 			continue;
 		}
-		let r = (t - f) * m, i = 3 * (r <= 0 ? 0 : r >= 255 ? 255 : r | 0);
-		a[3 * n] = l[i], a[3 * n + 1] = l[i + 1], a[3 * n + 2] = l[i + 2];
+		let r = (t - u) * m, i = 3 * (r <= 0 ? 0 : r >= 255 ? 255 : r | 0);
+		a[3 * n] = c[i], a[3 * n + 1] = c[i + 1], a[3 * n + 2] = c[i + 2];
 	}
 	return {
 		rgb: a,
@@ -272,7 +278,7 @@ function ee(e, t, n, r, i) {
 		counts: []
 	};
 }
-function te(e, t, n, r) {
+function ne(e, t, n, r) {
 	let i = new Uint8Array(e);
 	if (t) for (let e of t) i[e] = 1;
 	else i.fill(1);
@@ -282,16 +288,16 @@ function te(e, t, n, r) {
 	}
 	return i;
 }
-function ne(e, t, n) {
+function re(e, t, n) {
 	return e ? e.kind === "category" ? e.categories[e.values[t]] ?? "none" : n(e.values[t]) : "";
 }
 // src/dom.ts
-var re = "http://www.w3.org/2000/svg";
+var ie = "http://www.w3.org/2000/svg";
 function v(e, t = {}, ...n) {
 	let r = document.createElement(e);
-	return ie(r, t), ae(r, n), r;
+	return ae(r, t), oe(r, n), r;
 }
-function ie(e, t) {
+function ae(e, t) {
 	for (let [n, r] of Object.entries(t)) if (r != null && r !== !1) {
 		if (n.startsWith("on") && typeof r == "function") e.addEventListener(n.slice(2).toLowerCase(), r);
 		else if (n === "style" && typeof r == "object") for (let [t, n] of Object.entries(r)) e.style.setProperty(t, n);
@@ -306,13 +312,13 @@ function ie(e, t) {
 		].includes(n) ? e[n] = r : e.setAttribute(n === "class" ? "class" : n, r === !0 ? "" : String(r));
 	}
 }
-function ae(e, t) {
+function oe(e, t) {
 	for (let n of t) n != null && n !== !1 && e.append(n instanceof Node ? n : document.createTextNode(String(n)));
 }
 function y(e, ...t) {
-	e.replaceChildren(), ae(e, t);
+	e.replaceChildren(), oe(e, t);
 }
-var oe = {
+var se = {
 	pan: "M8 1.5v13M1.5 8h13M8 1.5 6 3.5M8 1.5l2 2M8 14.5l-2-2M8 14.5l2-2M1.5 8l2-2M1.5 8l2 2M14.5 8l-2-2M14.5 8l-2 2",
 	lasso: "M8 2.5c3.6 0 6 1.7 6 4s-2.4 4-6 4-6-1.7-6-4 2.4-4 6-4M5 10.2c-1 .6-1.2 1.7-.4 2.4.8.6 1 1.200.4 2",
 	box: "M2.500 2.500h11v11h-11z",
@@ -340,10 +346,10 @@ var oe = {
 	table: "M2 3h12v10H2zM2 6.500h12M2 9.800h12M6 3v10"
 };
 function b(e) {
-	let t = document.createElementNS(re, "svg");
+	let t = document.createElementNS(ie, "svg");
 	t.setAttribute("viewBox", "0 0 16 16"), t.setAttribute("aria-hidden", "true"), t.setAttribute("class", "icon");
-	let n = document.createElementNS(re, "path");
-	return n.setAttribute("d", oe[e] ?? ""), t.append(n), t;
+	let n = document.createElementNS(ie, "path");
+	return n.setAttribute("d", se[e] ?? ""), t.append(n), t;
 }
 function x(e, t, n, r = {}) {
 	return v("button", {
@@ -389,21 +395,21 @@ function T(e) {
 	return t !== 0 && (t < .001 || t >= 1e6) ? e.toExponential(2) : e.toPrecision(4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 var E = (e, t, n = `${t}s`) => `${w(e)} ${e === 1 ? t : n}`;
-function se(e, t) {
+function ce(e, t) {
 	let n = URL.createObjectURL(e), r = v("a", {
 		href: n,
 		download: t
 	});
 	document.body.append(r), r.click(), r.remove(), setTimeout(() => URL.revokeObjectURL(n), 1e4);
 }
-function ce(e, t) {
+function le(e, t) {
 	let n = 0;
 	return (...r) => {
 		window.clearTimeout(n), n = window.setTimeout(() => t(...r), e);
 	};
 }
 // src/drop.ts
-var le = class {
+var ue = class {
 	ctx;
 	map;
 	panel;
@@ -412,9 +418,16 @@ var le = class {
 		hidden: !0
 	}, v("p", {}, "Drop the image to see where it lies and what it resembles"));
 	depth = 0;
+	placed = null;
 	constructor(e, t, n) {
 		this.ctx = e, this.map = t, this.panel = n;
-		let { root: r } = e, i = v("input", {
+		let { root: r } = e;
+		e.store.on([
+			"map",
+			"axes",
+			"dropped"
+		], () => this.star());
+		let i = v("input", {
 			type: "file",
 			class: "only-read",
 			id: "drop-input",
@@ -434,6 +447,10 @@ var le = class {
 			t && this.take(t);
 		});
 	}
+	star() {
+		let { map: e, axes: t, dropped: n } = this.ctx.store.state, r = n !== null && n === this.placed?.dropped ? this.placed.place[e] : void 0, i = r !== void 0 && r.every(Number.isFinite);
+		return this.map.dropped(i ? [r[t[0]], r[t[1]]] : null), i;
+	}
 	async take(e) {
 		let { ctx: t } = this;
 		t.notice(`Placing ${e.name} …`), await t.attempt(async () => {
@@ -445,27 +462,23 @@ var le = class {
 				panel: "object",
 				sheet: !0,
 				view: "map"
-			});
-			let r = n.place[t.store.state.map];
-			if (r && r.every(Number.isFinite)) {
-				let [e, n] = t.store.state.axes;
-				this.map.dropped([r[e], r[n]]);
-			} else this.map.dropped(null);
+			}), this.placed = n;
+			let r = this.star();
 			t.notice(`${n.name} is placed${r ? " (the star on the map)" : ""}; ${E(n.hits.length, "similar object")}.`), await this.panel.showDropped(n);
 		});
 	}
-}, ue = {
+}, de = {
 	object: "Object",
 	selection: "Selection",
 	query: "Query",
 	clusters: "Clusters",
 	odd: "Odd ones",
 	label: "Label"
-}, de = {
+}, fe = {
 	map: ["Map", "map"],
 	gallery: ["Gallery", "grid"],
 	table: ["Table", "table"]
-}, fe = class {
+}, pe = class {
 	ctx;
 	views;
 	panels;
@@ -538,7 +551,7 @@ var le = class {
 			role: "tablist",
 			"aria-label": "View"
 		});
-		for (let [e, [t, n]] of Object.entries(de)) {
+		for (let [e, [t, n]] of Object.entries(fe)) {
 			let r = v("button", {
 				type: "button",
 				role: "tab",
@@ -551,7 +564,7 @@ var le = class {
 			}, b(n), v("span", {}, t));
 			this.tabs.set(`view-${e}`, r), a.append(r), this.views[e].id = `main-${e}`, this.views[e].setAttribute("role", "tabpanel"), this.views[e].setAttribute("aria-labelledby", `view-${e}`);
 		}
-		me(a), y(this.header, i, a, v("div", { class: "choosers" }, e, this.axes, t), v("div", { class: "filter" }, this.filter, x("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote), v("div", { class: "right" }, r.can.drop ? x("upload", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null, x("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }), x("help", "Keyboard and help (?)", () => this.openHelp())));
+		he(a), y(this.header, i, a, v("div", { class: "choosers" }, e, this.axes, t), v("div", { class: "filter" }, this.filter, x("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote), v("div", { class: "right" }, r.can.drop ? x("upload", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null, x("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }), x("help", "Keyboard and help (?)", () => this.openHelp())));
 	}
 	tabList() {
 		let e = v("div", {
@@ -559,7 +572,7 @@ var le = class {
 			role: "tablist",
 			"aria-label": "Panels"
 		});
-		for (let [t, n] of Object.entries(ue)) {
+		for (let [t, n] of Object.entries(de)) {
 			if (!this.offered(t)) {
 				this.panels[t].hidden = !0;
 				continue;
@@ -579,7 +592,7 @@ var le = class {
 			}, n);
 			this.tabs.set(`tab-${t}`, r), e.append(r), this.panels[t].id = `panel-${t}`, this.panels[t].setAttribute("role", "tabpanel"), this.panels[t].setAttribute("aria-labelledby", `tab-${t}`), this.panels[t].tabIndex = 0;
 		}
-		return me(e), e;
+		return he(e), e;
 	}
 	offered(e) {
 		let { space: t, source: n } = this.ctx;
@@ -594,7 +607,7 @@ var le = class {
 		C(this.mapSelect, e.maps.map((e) => ({
 			value: e.name,
 			text: `${e.name}${e.dims === 3 ? ", 3-D" : ""}${e.fresh === !1 ? " (of older embeddings)" : ""}`
-		})), n), C(this.colourSelect, g(e), r);
+		})), n), C(this.colourSelect, _(e), r);
 		let a = e.maps.find((e) => e.name === n)?.dims ?? 2;
 		y(this.axes), a < 3 || this.axes.append(S("Axes", [
 			[0, 1],
@@ -635,9 +648,9 @@ var le = class {
 		});
 	}
 	startTheme() {
-		let e = window.matchMedia("(prefers-color-scheme: dark)"), t = pe("morphospace-theme");
+		let e = window.matchMedia("(prefers-color-scheme: dark)"), t = me("morphospace-theme");
 		this.setTheme(t ? t === "dark" : e.matches), e.addEventListener("change", () => {
-			pe("morphospace-theme") || this.setTheme(e.matches);
+			me("morphospace-theme") || this.setTheme(e.matches);
 		});
 	}
 	setTheme(e) {
@@ -671,14 +684,14 @@ var le = class {
 		]];
 	}
 };
-function pe(e) {
+function me(e) {
 	try {
 		return window.localStorage.getItem(e);
 	} catch {
 		return null;
 	}
 }
-function me(e) {
+function he(e) {
 	e.addEventListener("keydown", (t) => {
 		let n = t.key === "ArrowRight" ? 1 : t.key === "ArrowLeft" ? -1 : 0;
 		if (!n) return;
@@ -688,15 +701,15 @@ function me(e) {
 }
 // src/maths/scroll.ts
 var D = 8e6, O = (e) => Math.min(e, D);
-function he(e, t, n) {
+function ge(e, t, n) {
 	if (n <= 8e6) return e;
 	let r = e / Math.max(1, D - t);
 	return Math.min(1, r) * (n - t);
 }
-function ge(e, t, n) {
+function _e(e, t, n) {
 	return n <= 8e6 ? e : e / (n - t) * (D - t);
 }
-function _e(e, t, n, r) {
+function ve(e, t, n, r) {
 	let i = Math.max(1, Math.floor((e + n) / (t + n)));
 	return {
 		columns: i,
@@ -704,14 +717,14 @@ function _e(e, t, n, r) {
 		step: (e + n) / i
 	};
 }
-function ve(e, t, n) {
+function ye(e, t, n) {
 	let r = t.filter((t) => !Number.isNaN(e[t])), i = t.filter((t) => Number.isNaN(e[t]));
 	r.sort(n ? (t, n) => e[n] - e[t] || t - n : (t, n) => e[t] - e[n] || t - n);
 	let a = new Uint32Array(t.length);
 	return a.set(r), a.set(i, r.length), a;
 }
 // src/state.ts
-var ye = class {
+var be = class {
 	state;
 	watchers = [];
 	pending = /* @__PURE__ */ new Set();
@@ -754,7 +767,7 @@ function A(e, t, n) {
 function j(e) {
 	return e.scope === "selection" ? e.selection : e.scope === "filter" ? e.filter : null;
 }
-function be(e) {
+function xe(e) {
 	let { store: t } = e, n = S("Show", [], "", (e) => t.set({ scope: e })), r = n.querySelector("select"), i = () => {
 		let { filter: n, selection: i, scope: a } = t.state, o = [{
 			value: "all",
@@ -774,8 +787,18 @@ function be(e) {
 		"scope"
 	], i), i(), n;
 }
+function Se(e) {
+	let { store: t } = e, n = v("button", {
+		type: "button",
+		class: "button toggle",
+		"aria-pressed": "false",
+		title: "Clicks select; or Ctrl-click, Space, and Shift for a range",
+		onclick: () => t.set({ picking: !t.state.picking })
+	}, "Select");
+	return t.on(["picking"], (e) => n.setAttribute("aria-pressed", String(e.picking))), n;
+}
 // src/gallery.ts
-var M = 4, xe = 2, Se = class {
+var M = 4, Ce = 300, we = .35, Te = class {
 	ctx;
 	element = v("section", {
 		class: "gallery-view",
@@ -799,6 +822,12 @@ var M = 4, xe = 2, Se = class {
 	anchor = -1;
 	cursor = 0;
 	frame = 0;
+	last = {
+		top: 0,
+		time: 0
+	};
+	speed = 0;
+	rest = 0;
 	selected = /* @__PURE__ */ new Set();
 	flip;
 	constructor(e) {
@@ -807,7 +836,7 @@ var M = 4, xe = 2, Se = class {
 			this.sort = e, this.list();
 		});
 		this.order = t.querySelector("select"), this.flip = x("down", "Largest first", () => {
-			this.descending = !this.descending, y(this.flip, Ce(this.descending)), this.flip.title = this.descending ? "Largest first" : "Smallest first", this.flip.setAttribute("aria-label", this.flip.title), this.list();
+			this.descending = !this.descending, y(this.flip, Ee(this.descending)), this.flip.title = this.descending ? "Largest first" : "Smallest first", this.flip.setAttribute("aria-label", this.flip.title), this.list();
 		});
 		let n = v("input", {
 			type: "range",
@@ -820,7 +849,7 @@ var M = 4, xe = 2, Se = class {
 				this.px = Number(n.value), this.reset();
 			}
 		});
-		this.element.append(v("div", { class: "view-tools" }, be(e), t, this.flip, v("label", { class: "field" }, v("span", {}, "Size"), n), this.total), this.scroller), this.scroller.append(this.space), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.scroller.addEventListener("click", (e) => this.click(e)), e.thumbs.onLoad(() => this.paint()), e.store.on([
+		this.element.append(v("div", { class: "view-tools" }, xe(e), t, this.flip, v("label", { class: "field" }, v("span", {}, "Size"), n), Se(e), this.total), this.scroller), this.scroller.append(this.space), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.scroller.addEventListener("click", (e) => this.click(e)), e.thumbs.onLoad(() => this.paint()), e.store.on([
 			"scope",
 			"filter",
 			"view"
@@ -843,10 +872,10 @@ var M = 4, xe = 2, Se = class {
 		C(this.order, [{
 			value: "",
 			text: "of the store"
-		}, ...g(e.space).slice(1)], t), this.flip.hidden = !t;
+		}, ..._(e.space).slice(1)], t), this.flip.hidden = !t;
 		let n = j(e.store.state);
 		t && await e.attempt(async () => {
-			n = ve((await e.column(t)).values, n ?? Uint32Array.from({ length: e.space.n }, (e, t) => t), this.descending);
+			n = ye((await e.column(t)).values, n ?? Uint32Array.from({ length: e.space.n }, (e, t) => t), this.descending);
 		}), this.rows = n, this.total.textContent = E(this.n, "object"), this.scroller.scrollTop = 0, this.cursor = 0, this.reset();
 	}
 	reset() {
@@ -859,45 +888,51 @@ var M = 4, xe = 2, Se = class {
 		});
 	}
 	layout() {
-		let e = this.scroller.clientWidth - 8, t = this.scroller.clientHeight, { columns: n, lines: r, step: i } = _e(e, this.px, M, this.n), a = r * (this.px + M) + M;
+		let e = this.scroller.clientWidth - 8, t = this.scroller.clientHeight, { columns: n, lines: r, step: i } = ve(e, this.px, M, this.n), a = r * (this.px + M) + M;
 		return {
 			columns: n,
 			step: i,
 			total: a,
 			height: t,
-			top: he(this.scroller.scrollTop, t, a)
+			top: ge(this.scroller.scrollTop, t, a)
 		};
 	}
 	draw() {
 		if (this.hiddenNow || this.scroller.clientHeight === 0) return;
 		let { columns: e, step: t, total: n, height: r, top: i } = this.layout(), a = this.px + M;
 		this.space.style.height = `${O(n)}px`;
-		let o = Math.max(0, Math.floor((i - xe * r) / a)) * e, s = Math.min(this.n, Math.ceil((i + 3 * r) / a) * e);
-		for (let [e, t] of this.made) e >= o && e < s || (t.remove(), this.made.delete(e));
+		let o = this.measure(i), s = o > 0 ? 4 : o < 0 ? 1 : 2, c = Math.max(0, Math.floor((i - (o > 0 ? 1 : o < 0 ? 4 : 2) * r) / a)) * e, l = Math.min(this.n, Math.ceil((i + (1 + s) * r) / a) * e);
+		for (let [e, t] of this.made) e >= c && e < l || (t.remove(), this.made.delete(e));
+		let u = this.scroller.scrollTop - i;
+		for (let n = c; n < l; n++) {
+			let r = this.made.get(n) ?? this.make(n);
+			r.style.transform = `translate(${M + n % e * t}px, ${M + Math.floor(n / e) * a + u}px)`;
+		}
 		this.ctx.thumbs.drop();
-		let c = this.scroller.scrollTop - i, l = Math.floor(i / a) * e;
-		for (let n = 0; n < s - o; n++) {
-			let r = o + (l - o + n) % (s - o), i = this.made.get(r);
-			i || (i = v("div", {
-				class: "tile thumb waiting",
-				role: "option",
-				"data-position": r,
-				id: `tile-${r}`
-			}), i.style.width = i.style.height = `${this.px}px`, this.made.set(r, i), this.space.append(i)), i.style.transform = `translate(${M + r % e * t}px, ${M + Math.floor(r / e) * a + c}px)`;
-		}
-		this.paint(l, Math.min(s, l + (Math.ceil(r / a) + 1) * e)), this.mark();
+		let d = i + r / 2 + Math.max(-3 * r, Math.min(3 * r, o * we)), f = (t) => Math.abs(Math.floor(t / e) * a - d);
+		this.paint([...this.made.keys()].sort((e, t) => f(e) - f(t))), this.mark();
 	}
-	paint(e = -1, t = -1) {
-		if (this.hiddenNow) return;
-		let r = (e, t) => {
-			let r = this.rowAt(e);
-			n(t, this.ctx.thumbs.get(r), this.px);
-		};
-		for (let n = e; n >= 0 && n < t; n++) {
-			let e = this.made.get(n);
-			e && r(n, e);
+	make(e) {
+		let t = v("div", {
+			class: "tile thumb waiting",
+			role: "option",
+			"data-position": e,
+			id: `tile-${e}`
+		});
+		return t.style.width = t.style.height = `${this.px}px`, this.made.set(e, t), this.space.append(t), t;
+	}
+	measure(e) {
+		let t = performance.now(), n = (t - this.last.time) / 1e3, r = n > .25 || n <= 0 ? 0 : (e - this.last.top) / n;
+		return this.speed = n > .25 ? 0 : .6 * this.speed + .4 * r, this.last = {
+			top: e,
+			time: t
+		}, window.clearTimeout(this.rest), Math.abs(this.speed) > Ce && (this.rest = window.setTimeout(() => this.schedule(), 300)), Math.abs(this.speed) > Ce ? this.speed : 0;
+	}
+	paint(e = this.made.keys()) {
+		if (!this.hiddenNow) for (let t of e) {
+			let e = this.made.get(t);
+			e && r(e, this.ctx.thumbs.get(this.rowAt(t)), this.px);
 		}
-		for (let [n, i] of this.made) (n < e || n >= t) && r(n, i);
 	}
 	mark() {
 		if (this.hiddenNow) return;
@@ -919,7 +954,7 @@ var M = 4, xe = 2, Se = class {
 		if (this.cursor = e, t.shiftKey && this.anchor >= 0) {
 			let [t, r] = [Math.min(this.anchor, e), Math.max(this.anchor, e)], i = Array.from({ length: r - t + 1 }, (e, n) => this.rowAt(t + n));
 			n.set({ selection: A(n.state.selection, i, "add") });
-		} else if (t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " ") {
+		} else if (n.state.picking || t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " ") {
 			let r = this.rowAt(e);
 			n.set({ selection: A(n.state.selection, [r], k(t) === "subtract" || this.selected.has(r) ? "subtract" : "add") }), this.anchor = e;
 		} else this.anchor = e, this.ctx.choose(this.rowAt(e), !0);
@@ -943,11 +978,11 @@ var M = 4, xe = 2, Se = class {
 	}
 	bring() {
 		let { columns: e, height: t, total: n, top: r } = this.layout(), i = Math.floor(this.cursor / e) * (this.px + M), a = r;
-		i < r ? a = i : i + this.px + 8 > r + t && (a = i + this.px + 8 - t), a !== r && (this.scroller.scrollTop = ge(a, t, n)), this.schedule();
+		i < r ? a = i : i + this.px + 8 > r + t && (a = i + this.px + 8 - t), a !== r && (this.scroller.scrollTop = _e(a, t, n)), this.schedule();
 		let o = this.rowAt(this.cursor);
 		this.ctx.rows.get(o).then((e) => this.ctx.say(e.id));
 	}
-}, Ce = (e) => x(e ? "down" : "up", "", () => void 0).querySelector("svg"), we = [
+}, Ee = (e) => x(e ? "down" : "up", "", () => void 0).querySelector("svg"), De = [
 	"asinh",
 	"log",
 	"sqrt",
@@ -955,34 +990,34 @@ var M = 4, xe = 2, Se = class {
 ], N = {
 	curve: "asinh",
 	soft: .1,
-	low: .5,
-	high: 99.5,
+	low: 10,
+	high: 99.7,
 	clip: 0,
 	ramp: "grey",
 	reversed: !1,
 	bands: [],
 	northUp: !0
 };
-function Te(e, t, n) {
+function Oe(e, t, n) {
 	return e === "linear" ? t : e === "sqrt" ? Math.sqrt(t) : e === "log" ? Math.log1p(1e3 * t) / Math.log1p(1e3) : Math.asinh(t / n) / Math.asinh(1 / n);
 }
-function Ee(e) {
+function ke(e) {
 	return e.filter((e) => Number.isFinite(e)).sort();
 }
-function De(e, t) {
+function Ae(e, t) {
 	if (!e.length) return NaN;
 	let n = Math.min(100, Math.max(0, t)) / 100 * (e.length - 1), r = Math.floor(n), i = e[Math.min(e.length - 1, r + 1)];
 	return e[r] + (n - r) * (i - e[r]);
 }
-function Oe(e, t, n = NaN, r = NaN) {
-	let i = De(e, t.low), a = De(e, t.high);
+function je(e, t, n = NaN, r = NaN) {
+	let i = Ae(e, t.low), a = Ae(e, t.high);
 	return t.clip > 0 && Number.isFinite(n) && Number.isFinite(r) && (i = Math.max(i, n + t.clip * r)), [i, a > i ? a : i + Math.max(Math.abs(i) * 1e-6, 1e-12)];
 }
 var P = 1024;
-function ke(e, t, n) {
+function Me(e, t, n) {
 	let r = e[0].length, i = new Uint8ClampedArray(4 * r), a = /* @__PURE__ */ new Uint8Array(1025);
-	for (let e = 0; e <= P; e++) a[e] = Math.round(255 * Te(n.curve, e / P, n.soft));
-	let o = c(n.ramp, n.reversed), s = t.map(([e, t]) => P / (t - e));
+	for (let e = 0; e <= P; e++) a[e] = Math.round(255 * Oe(n.curve, e / P, n.soft));
+	let o = l(n.ramp, n.reversed), s = t.map(([e, t]) => P / (t - e));
 	for (let n = 0; n < r; n++) {
 		let r = !0;
 		for (let o = 0; o < e.length; o++) {
@@ -1017,17 +1052,17 @@ function F(e, t) {
 		0
 	];
 }
-function Ae(e) {
+function Ne(e) {
 	let t = [], n = 0;
 	for (let r = 0; r < e.length; r++) t.push((e[r] - n).toString(36)), n = e[r];
 	return t.join(".");
 }
-function je(e) {
+function Pe(e) {
 	if (!e) return [];
 	let t = 0, n = e.split(".").map((e) => t += parseInt(e, 36));
 	return n.every((e) => Number.isSafeInteger(e) && e >= 0) ? n : [];
 }
-var Me = [
+var Fe = [
 	"curve",
 	"soft",
 	"low",
@@ -1038,30 +1073,30 @@ var Me = [
 	"bands",
 	"northUp"
 ];
-function Ne(e) {
+function Ie(e) {
 	let t = [];
-	for (let n of Me) {
+	for (let n of Fe) {
 		let r = e[n];
 		String(r) !== String(N[n]) && t.push(`${n}:${typeof r == "boolean" ? Number(r) : Array.isArray(r) ? r.join(".") : r}`);
 	}
 	return t.join(",");
 }
-function Pe(e) {
+function Le(e) {
 	let t = { ...N };
 	for (let n of e.split(",")) {
 		let [e, r = ""] = n.split(":"), i = Number(r);
-		e === "curve" && we.includes(r) ? t.curve = r : e === "ramp" && /^[a-z]+$/.test(r) ? t.ramp = r : e === "reversed" || e === "northUp" ? t[e] = i === 1 : e === "bands" ? t.bands = r.split(".").map(Number).filter(Number.isInteger) : (e === "soft" || e === "low" || e === "high" || e === "clip") && Number.isFinite(i) && (t[e] = i);
+		e === "curve" && De.includes(r) ? t.curve = r : e === "ramp" && /^[a-z]+$/.test(r) ? t.ramp = r : e === "reversed" || e === "northUp" ? t[e] = i === 1 : e === "bands" ? t.bands = r.split(".").map(Number).filter(Number.isInteger) : (e === "soft" || e === "low" || e === "high" || e === "clip") && Number.isFinite(i) && (t[e] = i);
 	}
 	return t.low >= 0 && t.low < t.high && t.high <= 100 || ([t.low, t.high] = [N.low, N.high]), t.soft > 0 || (t.soft = N.soft), t;
 }
-function Fe(e, t) {
+function Re(e, t) {
 	let n = new URLSearchParams();
-	e.view !== "map" && n.set("view", e.view), e.panel !== "object" && n.set("panel", e.panel), e.map && n.set("map", e.map), (e.axes[0] !== 0 || e.axes[1] !== 1) && n.set("axes", e.axes.join(".")), e.colour && n.set("colour", e.colour), (e.ramp !== "viridis" || e.reversed) && n.set("ramp", e.ramp + (e.reversed ? "_r" : "")), e.off.size && e.off.size <= 64 && n.set("off", [...e.off].join(".")), e.where && n.set("where", e.where), e.chosen >= 0 && n.set("row", String(e.chosen)), e.selection.length && e.selection.length <= 500 && n.set("sel", Ae(e.selection)), e.like.length && n.set("like", e.like.join(".")), e.unlike.length && n.set("unlike", e.unlike.join(".")), (t.zoom !== 1 || t.x || t.y) && n.set("at", [
+	e.view !== "map" && n.set("view", e.view), e.panel !== "object" && n.set("panel", e.panel), e.map && n.set("map", e.map), (e.axes[0] !== 0 || e.axes[1] !== 1) && n.set("axes", e.axes.join(".")), e.colour && n.set("colour", e.colour), (e.ramp !== "viridis" || e.reversed) && n.set("ramp", e.ramp + (e.reversed ? "_r" : "")), e.off.size && e.off.size <= 64 && n.set("off", [...e.off].join(".")), e.where && n.set("where", e.where), e.chosen >= 0 && n.set("row", String(e.chosen)), e.selection.length && e.selection.length <= 500 && n.set("sel", Ne(e.selection)), e.like.length && n.set("like", e.like.join(".")), e.unlike.length && n.set("unlike", e.unlike.join(".")), (t.zoom !== 1 || t.x || t.y) && n.set("at", [
 		t.x,
 		t.y,
 		t.zoom
 	].map((e) => Number(e.toPrecision(6))).join(","));
-	let r = Ne(e.picture);
+	let r = Ie(e.picture);
 	return r && n.set("pix", r), n.toString();
 }
 function I(e, t) {
@@ -1079,14 +1114,14 @@ function I(e, t) {
 	c.length === 2 && c.every((e) => e >= 0 && e < 3 && Number.isInteger(e)) && (r.axes = [c[0], c[1]]), r.colour = n.get("colour") ?? void 0;
 	let l = n.get("ramp");
 	l && ([r.ramp, r.reversed] = [l.replace(/_r$/, ""), l.endsWith("_r")]), n.get("off") && (r.off = n.get("off").split(".").map(Number).filter(Number.isInteger)), r.where = n.get("where") ?? void 0, n.has("row") && i(Number(n.get("row"))) && (r.chosen = Number(n.get("row")));
-	let u = je(n.get("sel") ?? "").filter(i);
+	let u = Pe(n.get("sel") ?? "").filter(i);
 	u.length && (r.selection = u), a("like").length && (r.like = a("like")), a("unlike").length && (r.unlike = a("unlike"));
 	let d = (n.get("at") ?? "").split(",").map(Number);
 	return d.length === 3 && d.every(Number.isFinite) && d[2] > 0 && (r.camera = {
 		x: d[0],
 		y: d[1],
 		zoom: d[2]
-	}), n.get("pix") && (r.picture = Pe(n.get("pix"))), r;
+	}), n.get("pix") && (r.picture = Le(n.get("pix"))), r;
 }
 // src/panels/strip.ts
 var L = class {
@@ -1133,9 +1168,9 @@ var L = class {
 		}))), this.options.alike && this.ctx.source.can.alike && s.append(x("alike", "What makes them alike?", () => this.options.alike(e))), v("li", {}, o, s.childElementCount ? s : null);
 	}
 	paint() {
-		if (this.element.isConnected || this.cards.length) for (let e of this.cards) this.ctx.source.can.thumbs && n(e.picture, this.ctx.thumbs.get(e.row), this.px);
+		if (this.element.isConnected || this.cards.length) for (let e of this.cards) this.ctx.source.can.thumbs && r(e.picture, this.ctx.thumbs.get(e.row), this.px);
 	}
-}, R = (e, t) => e.includes(t) ? e.filter((e) => e !== t) : [...e, t], Ie = [
+}, R = (e, t) => e.includes(t) ? e.filter((e) => e !== t) : [...e, t], ze = [
 	["M  G  T", "map, gallery, table"],
 	["V  L  B", "move, lasso, box (Shift adds, Alt takes away)"],
 	["+  −  F", "zoom in, zoom out, whole map"],
@@ -1152,7 +1187,7 @@ var L = class {
 	["D", "light or dark"],
 	["Esc", "let go, close"],
 	["?", "this list"]
-], Le = class {
+], Be = class {
 	ctx;
 	map;
 	frame;
@@ -1164,7 +1199,7 @@ var L = class {
 	constructor(e, t, n, r) {
 		this.ctx = e, this.map = t, this.frame = n, this.label = r;
 		let i = v("dl", { class: "shortcuts" });
-		for (let [e, t] of Ie) i.append(v("dt", {}, ...e.split("  ").map((e) => v("kbd", {}, e))), v("dd", {}, t));
+		for (let [e, t] of ze) i.append(v("dt", {}, ...e.split("  ").map((e) => v("kbd", {}, e))), v("dd", {}, t));
 		this.dialog.append(v("header", {}, v("h2", { id: "help-title" }, "Keyboard"), x("close", "Close", () => this.dialog.close())), i, v("p", { class: "quiet" }, "The address of this page restores what you see: copy it to keep a view. Nothing leaves this machine unless you open a link under “Sky”.")), e.root.append(this.dialog), n.openHelp = () => this.dialog.showModal(), e.root.addEventListener("keydown", (e) => this.key(e)), e.root !== document.body && (e.root.tabIndex = -1);
 	}
 	key(e) {
@@ -1212,7 +1247,7 @@ var L = class {
 			dropped: null
 		})) : e.set({ selection: /* @__PURE__ */ new Uint32Array() }) : this.map.setTool("pan");
 	}
-}, Re = 112, ze = class e {
+}, Ve = 112, z = class e {
 	ctx;
 	picture = v("div", { class: "thumb" });
 	name = v("div", { class: "id" });
@@ -1237,25 +1272,26 @@ var L = class {
 		}));
 	}
 	paint() {
-		this.row >= 0 && !this.element.hidden && n(this.picture, this.ctx.thumbs.get(this.row), Re);
+		this.row >= 0 && !this.element.hidden && r(this.picture, this.ctx.thumbs.get(this.row), Ve);
 	}
 	hide() {
 		this.element.hidden = !0, this.row = -1;
 	}
-}, Be = class {
+}, He = class {
 	ctx;
 	element = v("section", {
 		class: "legend",
 		"aria-label": "Legend"
 	});
+	touched = null;
 	constructor(e) {
 		this.ctx = e;
 	}
 	show(e, t) {
 		let { state: n } = this.ctx.store;
 		if (this.element.hidden = !e, !e) return;
-		let r = v("h2", { class: "legend-title" }, _(n.colour));
-		e.kind === "category" ? y(this.element, r, this.chips(e.categories, t.counts)) : y(this.element, r, ...this.bar(t));
+		let r = v("h2", { class: "legend-title" }, ee(n.colour));
+		e.kind === "category" ? y(this.element, r, this.chips(e.categories, t.counts)) : y(this.element, r, ...this.bar(t)), this.touched !== null && this.element.querySelector(`[data-code="${this.touched}"]`)?.focus(), this.touched = null;
 	}
 	chips(e, t) {
 		let { store: n } = this.ctx, r = v("div", { class: "chips" }), i = (t, i, a, o) => {
@@ -1264,6 +1300,7 @@ var L = class {
 			r.append(v("button", {
 				type: "button",
 				class: "chip",
+				"data-code": t,
 				"aria-pressed": String(s),
 				title: "Show or hide; Alt-click: only this one",
 				onclick: (n) => this.toggle(t, e.length, n.altKey)
@@ -1272,11 +1309,11 @@ var L = class {
 				style: o ? { background: o } : {}
 			}), v("span", { class: "chip-name" }, i), v("span", { class: "count" }, w(a))));
 		};
-		return e.forEach((e, n) => i(n, e, t[n], p(d(n)))), i(-1, "none", t[e.length], null), r;
+		return e.forEach((e, n) => i(n, e, t[n], m(f(n)))), i(-1, "none", t[e.length], null), r;
 	}
 	toggle(e, t, n) {
 		let { store: r } = this.ctx, i = new Set(r.state.off);
-		if (n) {
+		if (this.touched = e, n) {
 			let n = !i.has(e) && i.size === t;
 			if (i.clear(), !n) for (let n = -1; n < t; n++) n !== e && i.add(n);
 		} else i.delete(e) || i.add(e);
@@ -1285,51 +1322,50 @@ var L = class {
 	bar(e) {
 		let { store: t } = this.ctx, { ramp: n, reversed: r } = t.state;
 		if (!e.limits) return [v("p", { class: "quiet" }, "No values.")];
-		let i = S("Colour map", a.map((e) => ({
+		let i = S("Colour map", o.map((e) => ({
 			value: e,
 			text: e
 		})), n, (e) => t.set({ ramp: e }), { class: "small" });
 		return i.classList.add("bare"), [
 			v("div", {
 				class: "colour-bar",
-				style: { background: m(n, r) }
+				style: { background: h(n, r) }
 			}),
 			v("div", { class: "bar-ends" }, v("span", {}, T(e.limits[0])), v("span", {}, T((e.limits[0] + e.limits[1]) / 2)), v("span", {}, T(e.limits[1]))),
 			v("div", { class: "bar-tools" }, i, x("swap", "Reverse the colour map", () => t.set({ reversed: !t.state.reversed }), { "aria-pressed": String(r) }))
 		];
 	}
-	choices = () => g(this.ctx.space);
-}, z = {
+}, B = {
 	x: 0,
 	y: 0,
 	zoom: 1
-}, Ve = .92, He = [.5, 2e4], B = (e, t, n) => e.zoom * Math.min(t, n) * Ve / 2;
-function Ue(e, t, n, r, i) {
-	let a = B(e, t, n);
+}, Ue = .92, We = [.5, 2e4], V = (e, t, n) => e.zoom * Math.min(t, n) * Ue / 2;
+function Ge(e, t, n, r, i) {
+	let a = V(e, t, n);
 	return [t / 2 + (r - e.x) * a, n / 2 - (i - e.y) * a];
 }
-function V(e, t, n, r, i) {
-	let a = B(e, t, n);
+function H(e, t, n, r, i) {
+	let a = V(e, t, n);
 	return [e.x + (r - t / 2) / a, e.y - (i - n / 2) / a];
 }
-function H(e, t, n, r, i, a) {
-	let [o, s] = V(e, t, n, r, i), c = Math.min(He[1], Math.max(He[0], e.zoom * a)), l = B({
+function U(e, t, n, r, i, a) {
+	let [o, s] = H(e, t, n, r, i), c = Math.min(We[1], Math.max(We[0], e.zoom * a)), l = V({
 		...e,
 		zoom: c
 	}, t, n);
-	return We({
+	return Ke({
 		x: o - (r - t / 2) / l,
 		y: s + (i - n / 2) / l,
 		zoom: c
 	});
 }
-var We = (e) => ({
+var Ke = (e) => ({
 	x: Math.min(1.2, Math.max(-1.2, e.x)),
 	y: Math.min(1.2, Math.max(-1.2, e.y)),
 	zoom: e.zoom
 });
-function Ge(e, t, n) {
-	let r = B(e, t, n), i = 2 * r / t, a = 2 * r / n;
+function qe(e, t, n) {
+	let r = V(e, t, n), i = 2 * r / t, a = 2 * r / n;
 	return {
 		sx: i,
 		sy: a,
@@ -1338,13 +1374,13 @@ function Ge(e, t, n) {
 	};
 }
 // src/maths/strata.ts
-function Ke(e, t, n = 256, r = 1) {
+function Je(e, t, n = 256, r = 1) {
 	let i = new Int32Array(t), a = new Uint32Array(n * n), o = 0;
-	for (let r = 0; r < t; r++) i[r] = U(e[2 * r], e[2 * r + 1], n), i[r] < 0 ? o++ : a[i[r]]++;
-	let s = Ye(r), c = new Uint32Array(n * n), l = new Float32Array(n * n);
+	for (let r = 0; r < t; r++) i[r] = W(e[2 * r], e[2 * r + 1], n), i[r] < 0 ? o++ : a[i[r]]++;
+	let s = Ze(r), c = new Uint32Array(n * n), l = new Float32Array(n * n);
 	for (let e = 0; e < l.length; e++) l[e] = s();
 	let u = new Uint16Array(t), d = /* @__PURE__ */ new Uint32Array(4098);
-	for (let e of qe(t, s)) {
+	for (let e of Ye(t, s)) {
 		let t = i[e], n = 4097;
 		if (t >= 0) {
 			let e = c[t]++;
@@ -1358,15 +1394,15 @@ function Ke(e, t, n = 256, r = 1) {
 	for (let e = 0; e < t; e++) p[f[u[e]]++] = e;
 	return p.subarray(0, t - o);
 }
-function* qe(e, t) {
+function* Ye(e, t) {
 	if (!e) return;
 	let n = Math.max(1, Math.floor(e * .618));
-	for (; Je(n, e) !== 1;) n++;
+	for (; Xe(n, e) !== 1;) n++;
 	let r = Math.floor(t() * e);
 	for (let t = 0; t < e; t++) yield r, r += n, r >= e && (r -= e);
 }
-var Je = (e, t) => t ? Je(t, e % t) : e;
-function Ye(e) {
+var Xe = (e, t) => t ? Xe(t, e % t) : e;
+function Ze(e) {
 	let t = e >>> 0;
 	return () => {
 		t = t + 1831565813 >>> 0;
@@ -1374,13 +1410,13 @@ function Ye(e) {
 		return e = e + Math.imul(e ^ e >>> 7, 61 | e) ^ e, ((e ^ e >>> 14) >>> 0) / 4294967296;
 	};
 }
-function U(e, t, n) {
+function W(e, t, n) {
 	if (e !== e || t !== t) return -1;
 	let r = Math.min(n - 1, Math.max(0, Math.floor((e + 1) / 2 * n)));
 	return Math.min(n - 1, Math.max(0, Math.floor((t + 1) / 2 * n))) * n + r;
 }
 // src/maths/grid.ts
-var Xe = class {
+var Qe = class {
 	xy;
 	side;
 	start;
@@ -1389,14 +1425,14 @@ var Xe = class {
 		this.xy = e, this.side = n;
 		let r = new Uint32Array(n * n + 1);
 		for (let i = 0; i < t; i++) {
-			let t = U(e[2 * i], e[2 * i + 1], n);
+			let t = W(e[2 * i], e[2 * i + 1], n);
 			t >= 0 && r[t + 1]++;
 		}
 		for (let e = 1; e < r.length; e++) r[e] += r[e - 1];
 		this.start = r, this.rows = new Uint32Array(r[r.length - 1]);
 		let i = r.slice();
 		for (let r = 0; r < t; r++) {
-			let t = U(e[2 * r], e[2 * r + 1], n);
+			let t = W(e[2 * r], e[2 * r + 1], n);
 			t >= 0 && (this.rows[i[t]++] = r);
 		}
 	}
@@ -1420,7 +1456,7 @@ var Xe = class {
 		}
 	}
 };
-function Ze(e, t, n) {
+function $e(e, t, n) {
 	let r = n.length / 2, [i, a, o, s] = [
 		Infinity,
 		-Infinity,
@@ -1442,7 +1478,7 @@ function Ze(e, t, n) {
 	return Uint32Array.from(c);
 }
 // src/map/overlay.ts
-var W = 46, Qe = 4e3, $e = class {
+var G = 46, et = 4e3, tt = class {
 	ctx;
 	map;
 	canvas = v("canvas", {
@@ -1453,7 +1489,7 @@ var W = 46, Qe = 4e3, $e = class {
 	pictures = [];
 	ratio = 1;
 	moving = !1;
-	settle = ce(120, () => {
+	settle = le(120, () => {
 		this.moving = !1, this.place(), this.draw();
 	});
 	droppedPlace = null;
@@ -1471,13 +1507,13 @@ var W = 46, Qe = 4e3, $e = class {
 		this.pictures = [];
 		let { map: e, ctx: t } = this;
 		if (!e.grid || !t.store.state.thumbs || !t.source.can.thumbs) return;
-		let [n, r] = e.size, [i, a] = V(e.camera, n, r, 0, r), [o, s] = V(e.camera, n, r, n, 0), c = [];
-		if (e.grid.each(i, a, o, s, (t) => (e.isShown(t) && c.push(t), c.length <= Qe)), c.length > Qe || e.camera.zoom < 2 && c.length > 120) return;
+		let [n, r] = e.size, [i, a] = H(e.camera, n, r, 0, r), [o, s] = H(e.camera, n, r, n, 0), c = [];
+		if (e.grid.each(i, a, o, s, (t) => (e.isShown(t) && c.push(t), c.length <= et)), c.length > et || e.camera.zoom < 2 && c.length > 120) return;
 		c.sort((t, n) => e.slotOf[t] - e.slotOf[n]);
 		let l = /* @__PURE__ */ new Map();
 		for (let t of c) {
 			let [n, r] = e.screenOf(t);
-			if (et(l, n, r) && this.pictures.push(t), this.pictures.length >= 400) break;
+			if (nt(l, n, r) && this.pictures.push(t), this.pictures.length >= 400) break;
 		}
 	}
 	draw() {
@@ -1498,8 +1534,8 @@ var W = 46, Qe = 4e3, $e = class {
 		if (this.ctx.store.state.thumbs) for (let n of this.pictures) {
 			let r = this.ctx.thumbs.get(n);
 			if (!r?.image) continue;
-			let [i, a] = this.map.screenOf(n), o = i - W / 2, s = a - W / 2;
-			e.fillStyle = t, e.fillRect(o - 3, s - 3, 52, 52), e.fillStyle = this.map.colourOf(n), e.fillRect(o - 2, s - 2, 50, 50), e.drawImage(r.image, r.x, r.y, r.size, r.size, o, s, W, W);
+			let [i, a] = this.map.screenOf(n), o = i - G / 2, s = a - G / 2;
+			e.fillStyle = t, e.fillRect(o - 3, s - 3, 52, 52), e.fillStyle = this.map.colourOf(n), e.fillRect(o - 2, s - 2, 50, 50), e.drawImage(r.image, r.x, r.y, r.size, r.size, o, s, G, G);
 		}
 	}
 	ring(e, t, n, r, i, a) {
@@ -1523,14 +1559,14 @@ var W = 46, Qe = 4e3, $e = class {
 		return this.moving;
 	}
 };
-function et(e, t, n) {
+function nt(e, t, n) {
 	let r = Math.floor(t / 54), i = Math.floor(n / 54);
 	for (let a = -1; a <= 1; a++) for (let o = -1; o <= 1; o++) for (let [s, c] of e.get((i + a) * 4096 + r + o) ?? []) if (Math.abs(s - t) < 54 && Math.abs(c - n) < 54) return !1;
 	let a = i * 4096 + r;
 	return e.set(a, [...e.get(a) ?? [], [t, n]]), !0;
 }
 // src/map/renderer.ts
-var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", nt = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", rt = 6e4, it = 34, at = class {
+var rt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", it = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", at = 6e4, ot = 34, st = class {
 	canvas;
 	gl;
 	program;
@@ -1588,7 +1624,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 	prepare() {
 		let { gl: e } = this, t = e.createProgram();
-		for (let [n, r] of [[e.VERTEX_SHADER, tt], [e.FRAGMENT_SHADER, nt]]) {
+		for (let [n, r] of [[e.VERTEX_SHADER, rt], [e.FRAGMENT_SHADER, it]]) {
 			let i = e.createShader(n);
 			e.shaderSource(i, r), e.compileShader(i), e.attachShader(t, i);
 		}
@@ -1645,12 +1681,12 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { gl: t } = this;
 		if (t.isContextLost()) return;
 		this.moving && this.adapt(e);
-		let n = this.drawn, r = this.moving ? Math.min(this.n, this.budget) : Math.min(this.n, n === 0 ? Math.max(rt, this.budget) : n + rt);
+		let n = this.drawn, r = this.moving ? Math.min(this.n, this.budget) : Math.min(this.n, n === 0 ? Math.max(at, this.budget) : n + at);
 		this.draw(n, r), this.drawn = r, this.moving ? this.stats.points = r : r < this.n && (this.frame = requestAnimationFrame(this.tick)), (r >= this.n || this.moving) && this.drawMarks(), this.n && r >= this.n && (this.stats.complete = performance.now()), n === 0 && this.onDraw();
 	};
 	adapt(e) {
 		let t = this.lastMove ? e - this.lastMove : 0;
-		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > it ? this.budget = Math.max(15e3, Math.round(this.budget * .8)) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
+		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > ot ? this.budget = Math.max(15e3, Math.round(this.budget * .8)) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
 	}
 	draw(e, t) {
 		let { gl: n, uniforms: r } = this;
@@ -1667,7 +1703,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { gl: e } = this;
 		e.bindBuffer(e.ARRAY_BUFFER, this.buffers.place), e.enableVertexAttribArray(0), e.vertexAttribPointer(0, 2, e.FLOAT, !1, 0, 0), e.bindBuffer(e.ARRAY_BUFFER, this.buffers.colour), e.enableVertexAttribArray(1), e.vertexAttribPointer(1, 4, e.UNSIGNED_BYTE, !0, 0, 0);
 	}
-}, ot = class {
+}, ct = class {
 	ctx;
 	element;
 	stage;
@@ -1682,7 +1718,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	slotOf = /* @__PURE__ */ new Uint32Array();
 	shown = /* @__PURE__ */ new Uint8Array();
 	rgb = null;
-	camera = { ...z };
+	camera = { ...B };
 	width = 1;
 	height = 1;
 	tool = "pan";
@@ -1698,7 +1734,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			tabindex: 0,
 			role: "application",
 			"aria-label": "Map of the objects. Arrow keys move, plus and minus zoom, Enter chooses the object nearest to the centre."
-		}), this.overlay = new $e(e, this), this.hover = new ze(e), this.tools = {
+		}), this.overlay = new tt(e, this), this.hover = new z(e), this.tools = {
 			pan: x("pan", "Move and choose (V)", () => this.setTool("pan"), { "aria-pressed": "true" }),
 			lasso: x("lasso", "Lasso (L): Shift adds, Alt takes away", () => this.setTool("lasso"), { "aria-pressed": "false" }),
 			box: x("box", "Box (B): Shift adds, Alt takes away", () => this.setTool("box"), { "aria-pressed": "false" })
@@ -1710,7 +1746,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		}, this.tools.pan, this.tools.lasso, this.tools.box, v("span", { class: "rule" }), x("plus", "Zoom in (+)", () => this.zoomBy(1.6)), x("minus", "Zoom out (−)", () => this.zoomBy(1 / 1.6)), x("fit", "Whole map (F)", () => this.home()), v("span", { class: "rule" }), this.thumbsButton());
 		this.stage.append(this.canvas, this.overlay.canvas, this.hover.element), this.element = v("div", { class: "map" }, this.stage, t);
 		try {
-			this.renderer = new at(this.canvas), this.renderer.onDraw = () => this.overlay.draw(), this.renderer.onLost = () => e.notice("The graphics card gave up the map for a moment; it will be drawn again.", !0);
+			this.renderer = new st(this.canvas), this.renderer.onDraw = () => this.overlay.draw(), this.renderer.onLost = () => e.notice("The graphics card gave up the map for a moment; it will be drawn again.", !0);
 		} catch (e) {
 			let t = e instanceof Error ? e.message : String(e);
 			this.stage.append(v("p", {
@@ -1751,8 +1787,8 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		this.xyz = t;
 		let i = t.length / n, a = n === 2 && r[0] === 0 && r[1] === 1 ? t : new Float32Array(2 * i);
 		if (a !== this.xyz) for (let e = 0; e < i; e++) a[2 * e] = t[n * e + r[0]], a[2 * e + 1] = t[n * e + r[1]];
-		this.xy = a, this.grid = new Xe(a, i);
-		let o = `${e}/${r.join()}`, s = this.orders.get(o) ?? Ke(a, i);
+		this.xy = a, this.grid = new Qe(a, i);
+		let o = `${e}/${r.join()}`, s = this.orders.get(o) ?? Je(a, i);
 		this.orders.set(o, s), this.order = s, this.slotOf = new Uint32Array(i).fill(4294967295);
 		let c = new Float32Array(2 * s.length);
 		for (let e = 0; e < s.length; e++) this.slotOf[s[e]] = e, c[2 * e] = a[2 * s[e]], c[2 * e + 1] = a[2 * s[e] + 1];
@@ -1803,21 +1839,21 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		this.overlay.resize(this.width, this.height, t), this.renderer?.resize(Math.round(this.width * t), Math.round(this.height * t)), this.view(!1);
 	}
 	setCamera(e, t = !1) {
-		this.camera = We(e), this.view(t);
+		this.camera = Ke(e), this.view(t);
 	}
 	view(e) {
 		let t = this.renderer;
 		if (!t) return;
 		let n = this.order.length, r = Math.min(2, window.devicePixelRatio || 1);
 		t.size = Math.min(11, (n < 2e3 ? 6.5 : n < 2e4 ? 4.5 : n < 2e5 ? 3 : 2) * Math.max(1, this.camera.zoom) ** .22) * r, t.alpha = Math.min(.95, (n < 2e4 ? .85 : n < 2e5 ? .65 : .5) * Math.max(1, this.camera.zoom) ** .12);
-		let i = Ge(this.camera, this.width, this.height);
+		let i = qe(this.camera, this.width, this.height);
 		e ? t.move(i) : t.show(i), this.overlay.moved(e), this.onCamera();
 	}
 	home() {
-		this.setCamera({ ...z });
+		this.setCamera({ ...B });
 	}
 	zoomBy(e) {
-		this.setCamera(H(this.camera, this.width, this.height, this.width / 2, this.height / 2, e), !0);
+		this.setCamera(U(this.camera, this.width, this.height, this.width / 2, this.height / 2, e), !0);
 	}
 	reveal(e) {
 		let [t, n] = this.screenOf(e);
@@ -1828,25 +1864,25 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		});
 	}
 	screenOf(e) {
-		return Ue(this.camera, this.width, this.height, this.xy[2 * e], this.xy[2 * e + 1]);
+		return Ge(this.camera, this.width, this.height, this.xy[2 * e], this.xy[2 * e + 1]);
 	}
 	screenOfPlace(e, t) {
-		return Ue(this.camera, this.width, this.height, e, t);
+		return Ge(this.camera, this.width, this.height, e, t);
 	}
 	at(e, t, n = 12) {
 		if (!this.grid) return -1;
-		let [r, i] = V(this.camera, this.width, this.height, e, t), [a] = V(this.camera, this.width, this.height, e + n, t);
+		let [r, i] = H(this.camera, this.width, this.height, e, t), [a] = H(this.camera, this.width, this.height, e + n, t);
 		return this.grid.nearest(r, i, a - r, a - r, this.isShown);
 	}
 	listen() {
 		let { stage: e } = this;
 		e.addEventListener("pointerdown", (e) => this.down(e)), e.addEventListener("pointermove", (e) => this.movePointer(e)), e.addEventListener("pointerup", (e) => this.up(e)), e.addEventListener("pointercancel", (e) => this.cancel(e)), e.addEventListener("pointerleave", () => this.hover.hide()), e.addEventListener("dblclick", (e) => {
 			let [t, n] = this.local(e);
-			this.setCamera(H(this.camera, this.width, this.height, t, n, 2), !0);
+			this.setCamera(U(this.camera, this.width, this.height, t, n, 2), !0);
 		}), e.addEventListener("wheel", (e) => {
 			e.preventDefault(), this.hover.hide();
 			let [t, n] = this.local(e), r = e.deltaMode === 1 ? 16 : 1;
-			this.setCamera(H(this.camera, this.width, this.height, t, n, Math.exp(-e.deltaY * r * (e.ctrlKey ? .01 : .0016))), !0);
+			this.setCamera(U(this.camera, this.width, this.height, t, n, Math.exp(-e.deltaY * r * (e.ctrlKey ? .01 : .0016))), !0);
 		}, { passive: !1 }), e.addEventListener("keydown", (e) => this.key(e)), e.addEventListener("blur", () => this.hover.hide());
 	}
 	local(e) {
@@ -1872,11 +1908,11 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let r = [...this.pointers].find(([t]) => t !== e)?.[1], i = this.pointers.get(e);
 		if (!r || !i) return;
 		let a = (e, t) => Math.max(8, Math.hypot(e - r[0], t - r[1])), o = a(t, n) / a(i[0], i[1]);
-		this.setCamera(H(this.camera, this.width, this.height, (t + r[0]) / 2, (n + r[1]) / 2, o), !0), this.panBy((t - i[0]) / 2, (n - i[1]) / 2);
+		this.setCamera(U(this.camera, this.width, this.height, (t + r[0]) / 2, (n + r[1]) / 2, o), !0), this.panBy((t - i[0]) / 2, (n - i[1]) / 2);
 	}
 	panBy(e, t) {
 		this.hover.hide();
-		let [n, r] = V(this.camera, this.width, this.height, this.width / 2 - e, this.height / 2 - t);
+		let [n, r] = H(this.camera, this.width, this.height, this.width / 2 - e, this.height / 2 - t);
 		this.setCamera({
 			...this.camera,
 			x: n,
@@ -1910,8 +1946,8 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 	select(e, t) {
 		let { store: n } = this.ctx, r = [];
-		for (let t = 0; t < e.length; t += 2) r.push(...V(this.camera, this.width, this.height, e[t], e[t + 1]));
-		let i = Ze(this.xy, this.xy.length / 2, r).filter(this.isShown);
+		for (let t = 0; t < e.length; t += 2) r.push(...H(this.camera, this.width, this.height, e[t], e[t + 1]));
+		let i = $e(this.xy, this.xy.length / 2, r).filter(this.isShown);
 		n.set({
 			selection: A(n.state.selection, i, k(t)),
 			panel: "selection"
@@ -1933,9 +1969,11 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			let e = this.at(this.width / 2, this.height / 2, 80);
 			e >= 0 && this.ctx.choose(e, !0);
 		} else return;
-		e.preventDefault(), e.stopPropagation(), this.hover.show(this.at(this.width / 2, this.height / 2, 80), this.width / 2, this.height / 2, this);
+		e.preventDefault(), e.stopPropagation();
+		let r = this.at(this.width / 2, this.height / 2, 80);
+		this.hover.show(r, this.width / 2, this.height / 2, this), r >= 0 && this.ctx.rows.get(r).then((e) => this.ctx.say([e.id, z.describe(r)].filter(Boolean).join(", ")));
 	}
-}, st = class {
+}, lt = class {
 	element = v("div", { class: "notices" });
 	live = v("div", {
 		class: "only-read",
@@ -1959,7 +1997,7 @@ var tt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 };
 // src/maths/scalebar.ts
-function ct(e, t, n = .4) {
+function ut(e, t, n = .4) {
 	if (!(t > 0) || !(e > 0)) return null;
 	let r = e * n * t, [i, a] = r >= 5400 ? ["°", 3600] : r >= 90 ? ["′", 60] : r >= .001 ? ["″", 1] : ["mas", .001], o = r / a, s = 10 ** Math.floor(Math.log10(o)), c = ([
 		5,
@@ -1971,7 +2009,7 @@ function ct(e, t, n = .4) {
 		text: l
 	};
 }
-function lt(e, t) {
+function dt(e, t) {
 	let n = (e, t) => {
 		let n = 10 ** t, r = Math.round(e * 3600 * n), i = r % (60 * n) / n, a = Math.floor(r / (60 * n)) % 60;
 		return [
@@ -1983,14 +2021,14 @@ function lt(e, t) {
 	return `${r(i % 24)} ${r(a)} ${o.toFixed(2).padStart(5, "0")} ${t < 0 ? "−" : "+"}${r(s)} ${r(c)} ${l.toFixed(1).padStart(4, "0")}`;
 }
 // src/picture.ts
-function G(e) {
+function K(e) {
 	let { north_deg: t, east_left: n } = e.orientation;
 	return t === null || !Number.isFinite(t) ? null : {
 		turn: t,
 		mirrored: n === !1
 	};
 }
-var K = class {
+var q = class {
 	canvas = v("canvas", {
 		class: "picture",
 		role: "img",
@@ -2006,7 +2044,7 @@ var K = class {
 		this.canvas.width = this.canvas.height = Math.round(e * t);
 	}
 	set(e, t) {
-		if (this.pixels = e, this.canvas.setAttribute("aria-label", `Cut-out of ${t}`), this.sorted = [], e) for (let t = 0; t < e.shape[0]; t++) this.sorted.push(Ee(ut(e, t)));
+		if (this.pixels = e, this.canvas.setAttribute("aria-label", `Cut-out of ${t}`), this.sorted = [], e) for (let t = 0; t < e.shape[0]; t++) this.sorted.push(ke(ft(e, t)));
 	}
 	say(e) {
 		this.pixels = null, this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height), this.caption.textContent = e;
@@ -2014,7 +2052,7 @@ var K = class {
 	draw(e) {
 		let { pixels: t, canvas: n } = this, r = n.getContext("2d");
 		if (!r || !t) return;
-		let [, i, a] = t.shape, o = dt(t), s = F(e, o), c = s.map((n) => Oe(this.sorted[n], e, t.level[n], t.sigma[n])), l = ke(s.map((e) => ut(t, e)), c, e), u = ft(a, i, (e) => e.putImageData(new ImageData(l, a, i), 0, 0)), d = n.width, f = e.northUp ? G(t) : null, p = (f?.turn ?? 0) * Math.PI / 180, m = Math.abs(Math.cos(p)) + Math.abs(Math.sin(p)), h = Math.abs(m - 1) < .02 ? 1 : Math.min(m, 1.15), g = d / (Math.max(i, a) * h);
+		let [, i, a] = t.shape, o = pt(t), s = F(e, o), c = s.map((n) => je(this.sorted[n], e, t.level[n], t.sigma[n])), l = Me(s.map((e) => ft(t, e)), c, e), u = mt(a, i, (e) => e.putImageData(new ImageData(l, a, i), 0, 0)), d = n.width, f = e.northUp ? K(t) : null, p = (f?.turn ?? 0) * Math.PI / 180, m = Math.abs(Math.cos(p)) + Math.abs(Math.sin(p)), h = Math.abs(m - 1) < .02 ? 1 : Math.min(m, 1.15), g = d / (Math.max(i, a) * h);
 		r.setTransform(1, 0, 0, 1, 0, 0), r.clearRect(0, 0, d, d), r.imageSmoothingEnabled = g < 1.5, r.translate(d / 2, d / 2), f?.mirrored && r.scale(-1, 1), r.rotate(p), r.scale(g, t.orientation.row0 === "top" && !f ? g : -g), r.drawImage(u, -a / 2, -i / 2), this.heat && this.drawHeat(r, i, a), r.setTransform(1, 0, 0, 1, 0, 0), this.marks(r, d, g, f !== null), this.tell(s.map((e) => o[e]), c, f !== null);
 	}
 	drawHeat(e, t, n) {
@@ -2025,7 +2063,7 @@ var K = class {
 			20,
 			Math.round(190 * Math.max(0, Math.min(1, e)))
 		], 4 * t));
-		let o = ft(r[1], r[0], (e) => e.putImageData(new ImageData(a, r[1], r[0]), 0, 0));
+		let o = mt(r[1], r[0], (e) => e.putImageData(new ImageData(a, r[1], r[0]), 0, 0));
 		e.imageSmoothingEnabled = !0, e.drawImage(o, -n / 2, -t / 2, n, t);
 	}
 	marks(e, t, n, r) {
@@ -2035,9 +2073,9 @@ var K = class {
 			for (let [n, r] of [[1.6 * a, "rgb(0 0 0 / 0.65)"], [.7 * a, "#fff"]]) e.beginPath(), t.forEach(([t, n], r) => r ? e.lineTo(t, n) : e.moveTo(t, n)), e.lineWidth = n, e.strokeStyle = r, e.stroke();
 		}, s = (t, n, r, i) => {
 			e.textAlign = i, e.lineWidth = 1.1 * a, e.strokeStyle = "rgb(0 0 0 / 0.75)", e.strokeText(t, n, r), e.fillStyle = "#fff", e.fillText(t, n, r);
-		}, c = i.orientation.scale_arcsec, l = ct(t, (c ? c * i.full[2] / i.shape[2] : NaN) / n);
+		}, c = i.orientation.scale_arcsec, l = ut(t, (c ? c * i.full[2] / i.shape[2] : NaN) / n);
 		l && (o([[4 * a, t - 5 * a], [4 * a + l.px, t - 5 * a]]), s(l.text, 4 * a + l.px / 2, t - 7 * a, "center"));
-		let u = G(i);
+		let u = K(i);
 		if (!u || !r && i.orientation.row0 === "top") return;
 		let [d, f, p] = [
 			t - 8 * a,
@@ -2054,20 +2092,20 @@ var K = class {
 	}
 	tell(e, t, n) {
 		let r = this.pixels, i = r.unit ? ` ${r.unit}` : "", a = t.map(([t, n], r) => `${e.length > 1 || e[r] !== "0" ? `${e[r]} ` : ""}${T(t)} to ${T(n)}`).join(", "), o = `${r.full[2]} × ${r.full[1]} px`, s = r.full[2] > r.shape[2] ? ", averaged for display" : "";
-		this.caption.textContent = `${a}${i} · ${o}${s}${G(r) ? n ? "" : " · as stored" : " · no sky orientation"}`;
+		this.caption.textContent = `${a}${i} · ${o}${s}${K(r) ? n ? "" : " · as stored" : " · no sky orientation"}`;
 	}
-}, ut = (e, t) => {
+}, ft = (e, t) => {
 	let n = e.shape[1] * e.shape[2];
 	return e.data.subarray(t * n, (t + 1) * n);
-}, dt = (e) => Array.from({ length: e.shape[0] }, (t, n) => e.bands[n] || String(n));
-function ft(e, t, n) {
+}, pt = (e) => Array.from({ length: e.shape[0] }, (t, n) => e.bands[n] || String(n));
+function mt(e, t, n) {
 	let r = v("canvas", {
 		width: e,
 		height: t
 	}), i = r.getContext("2d");
 	return i && n(i), r;
 }
-var pt = class {
+var ht = class {
 	ctx;
 	element = v("div", { class: "picture-controls" });
 	bands = [];
@@ -2076,7 +2114,7 @@ var pt = class {
 		this.ctx = e, this.build(), e.store.on(["picture"], () => this.sync());
 	}
 	offer(e) {
-		let t = dt(e), n = G(e) !== null;
+		let t = pt(e), n = K(e) !== null;
 		(t.join() !== this.bands.join() || n !== this.oriented) && (this.bands = t, this.oriented = n, this.build());
 	}
 	set(e) {
@@ -2110,11 +2148,11 @@ var pt = class {
 		})), n = t("Softening", "soft", .001, 1, .01, "asinh: smaller lifts the faint more");
 		n.dataset.only = "asinh", n.hidden = e.curve !== "asinh";
 		let r = [
-			S("Stretch", we.map((e) => ({
+			S("Stretch", De.map((e) => ({
 				value: e,
 				text: e
 			})), e.curve, (e) => this.set({ curve: e }), { "data-key": "curve" }),
-			S("Colour map", a.map((e) => ({
+			S("Colour map", o.map((e) => ({
 				value: e,
 				text: e
 			})), e.ramp, (e) => this.set({ ramp: e }), { "data-key": "ramp" }),
@@ -2128,8 +2166,8 @@ var pt = class {
 			checked: e[n],
 			"data-key": n,
 			onchange: (e) => this.set({ [n]: e.target.checked })
-		}), t), o = i("North up", "northUp");
-		o.hidden = !this.oriented, y(this.element, v("div", { class: `stack-fields${this.bands.length > 1 ? "" : " two"}` }, ...r), v("div", { class: "checks" }, i("Reverse", "reversed"), o, v("button", {
+		}), t), a = i("North up", "northUp");
+		a.hidden = !this.oriented, y(this.element, v("div", { class: `stack-fields${this.bands.length > 1 ? "" : " two"}` }, ...r), v("div", { class: "checks" }, i("Reverse", "reversed"), a, v("button", {
 			type: "button",
 			class: "text-button",
 			onclick: () => this.set({ ...N })
@@ -2158,7 +2196,7 @@ var pt = class {
 		let i = t.valueAsNumber, { picture: a } = this.ctx.store.state, o = e === "low" ? i < a.high : e !== "high" || i > a.low, s = Number.isFinite(i) && i >= n && i <= r && o;
 		t.setAttribute("aria-invalid", String(!s)), s && this.set({ [e]: i });
 	}
-}, mt = class {
+}, gt = class {
 	ctx;
 	dialog = v("dialog", {
 		class: "dialog wide",
@@ -2171,7 +2209,7 @@ var pt = class {
 		if (e < 0) return;
 		let { ctx: n } = this;
 		await n.attempt(async () => {
-			let r = [new K(300), new K(300)], i = v("p", { class: "quiet" }, "Covering the pictures piece by piece …"), a = v("div", { class: "pair" });
+			let r = [new q(300), new q(300)], i = v("p", { class: "quiet" }, "Covering the pictures piece by piece …"), a = v("div", { class: "pair" });
 			y(this.dialog, v("header", {}, v("h2", { id: "alike-title" }, "What makes them alike"), x("close", "Close", () => this.dialog.close())), v("div", { class: "pair" }, ...r.map((e) => e.element)), a, i), this.dialog.isConnected || n.root.append(this.dialog), this.dialog.open || this.dialog.showModal();
 			let [o, s] = await Promise.all([n.source.pixels(e), n.source.pixels(t)]), [c, l] = await n.rows.all([e, t]);
 			y(a, v("p", { class: "id" }, c.id), v("p", { class: "id" }, l.id)), r[0].set(o, c.id), r[1].set(s, l.id);
@@ -2179,14 +2217,14 @@ var pt = class {
 			u();
 			try {
 				let a = await n.source.alike(e, t);
-				r[0].heat = ht(a.a), r[1].heat = ht(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
+				r[0].heat = _t(a.a), r[1].heat = _t(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
 			} catch (e) {
 				i.textContent = e instanceof Error ? e.message : String(e);
 			}
 		});
 	}
 };
-function ht(e) {
+function _t(e) {
 	let t = e.heat.reduce((e, t) => Math.max(e, t), 0);
 	return {
 		...e,
@@ -2194,10 +2232,10 @@ function ht(e) {
 	};
 }
 // src/panels/object.ts
-var gt = 12, _t = class {
+var vt = 12, yt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
-	picture = new K(348);
+	picture = new q(348);
 	controls;
 	head = v("div", { class: "object-head" });
 	facts = v("div");
@@ -2212,10 +2250,12 @@ var gt = 12, _t = class {
 	onHits = () => void 0;
 	onPixels = () => void 0;
 	constructor(e) {
-		this.ctx = e, this.controls = new pt(e), this.alike = new mt(e), this.strip = new L(e, {
+		this.ctx = e, this.controls = new ht(e), this.alike = new gt(e), this.strip = new L(e, {
 			label: "Neighbours",
 			query: !0,
-			alike: (t) => void this.alike.open(e.store.state.chosen, t)
+			alike: (t) => {
+				e.store.state.chosen < 0 ? e.notice("What makes two alike is shown for objects of the store; a dropped file is not in it.") : this.alike.open(e.store.state.chosen, t);
+			}
 		}), this.near = v("section", { hidden: !e.source.can.neighbours }, this.nearTitle, this.strip.element), this.empty = v("div", { class: "empty" }, v("p", {}, "Choose an object on the map, in the gallery or in the table: its picture, its columns and its neighbours appear here."), e.source.can.drop ? v("p", {}, "Or drop a FITS file anywhere on this page to see where it lies.") : null), this.content = v("div", { hidden: !0 }, this.head, e.source.can.pixels ? this.picture.element : null, e.source.can.pixels ? this.controls.element : null, this.near, this.facts), this.element.append(this.empty, this.content), e.store.on([
 			"chosen",
 			"panel",
@@ -2241,7 +2281,7 @@ var gt = 12, _t = class {
 	}
 	async showDropped(e) {
 		let t = ++this.asked;
-		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(vt)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
+		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(bt)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
 	}
 	async showPixels(e, t, n) {
 		if (this.ctx.source.can.pixels) try {
@@ -2260,14 +2300,14 @@ var gt = 12, _t = class {
 				like: [e],
 				unlike: [],
 				dropped: null,
-				k: gt,
+				k: vt,
 				where: n.state.where || null,
 				exclude_radius: null
 			});
 			if (t !== this.asked) return;
 			this.nearTitle.textContent = "Neighbours";
 			let i = r.hits.filter((t) => t.row !== e);
-			this.strip.show(i.map(vt)), this.onHits(i);
+			this.strip.show(i.map(bt)), this.onHits(i);
 		});
 	}
 	async showFacts(e, t) {
@@ -2275,7 +2315,7 @@ var gt = 12, _t = class {
 		t === this.asked && (this.picture.element.querySelector("canvas")?.setAttribute("aria-label", `Cut-out of ${n.id}`), y(this.head, v("h2", {
 			class: "id",
 			title: n.id
-		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, yt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
+		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, xt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
 	}
 	actions(e) {
 		let { store: t } = this.ctx, n = t.state;
@@ -2305,11 +2345,11 @@ var gt = 12, _t = class {
 			rel: "noreferrer noopener",
 			class: "out"
 		}, e, b("link"));
-		return v("section", {}, v("h3", {}, "Sky"), v("p", { class: "mono" }, lt(t, n)), v("p", { class: "mono quiet" }, `${t.toFixed(5)}°, ${n.toFixed(5)}°`), v("p", { class: "outs" }, a("Aladin", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(r)}&fov=${Math.max(.005, 3 * i).toFixed(4)}`), a("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${encodeURIComponent(r)}&Radius=1&Radius.unit=arcmin`), a("Legacy viewer", `https://www.legacysurvey.org/viewer?ra=${t.toFixed(6)}&dec=${n.toFixed(6)}&layer=ls-dr10&zoom=15`)));
+		return v("section", {}, v("h3", {}, "Sky"), v("p", { class: "mono" }, dt(t, n)), v("p", { class: "mono quiet" }, `${t.toFixed(5)}°, ${n.toFixed(5)}°`), v("p", { class: "outs" }, a("Aladin", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(r)}&fov=${Math.max(.005, 3 * i).toFixed(4)}`), a("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${encodeURIComponent(r)}&Radius=1&Radius.unit=arcmin`), a("Legacy viewer", `https://www.legacysurvey.org/viewer?ra=${t.toFixed(6)}&dec=${n.toFixed(6)}&layer=ls-dr10&zoom=15`)));
 	}
 	columns(e) {
 		let t = [], n = (e, n) => {
-			let r = q(n);
+			let r = J(n);
 			r !== "" && t.push([e, r]);
 		};
 		for (let [t, r] of Object.entries(e.columns ?? {})) n(t, r);
@@ -2318,16 +2358,16 @@ var gt = 12, _t = class {
 		for (let [e, n] of t) r.append(v("dt", {}, e), v("dd", {}, n));
 		return v("section", {}, v("h3", {}, "Columns"), r);
 	}
-}, vt = (e) => ({
+}, bt = (e) => ({
 	row: e.row,
 	note: e.similarity.toFixed(3),
 	title: e.quantile === null || e.quantile === void 0 ? e.id : `${e.id}: more similar than ${(100 * e.quantile).toFixed(1)} % of all`
-}), yt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
-function q(e) {
-	return e == null ? "" : typeof e == "number" ? Number.isFinite(e) ? T(e) : "" : Array.isArray(e) ? e.map(q).join(", ") : String(e);
+}), xt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
+function J(e) {
+	return e == null ? "" : typeof e == "number" ? Number.isFinite(e) ? T(e) : "" : Array.isArray(e) ? e.map(J).join(", ") : String(e);
 }
 // src/panels/clusters.ts
-var bt = class {
+var St = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2377,8 +2417,8 @@ var bt = class {
 			let n = await t.source.clusters(e);
 			if (this.shown !== e) return;
 			let r = v("dl", { class: "facts" });
-			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, q(t)));
-			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, xt(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
+			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, J(t)));
+			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, Ct(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
 				let r = new L(t, {
 					px: 48,
 					label: `Members of cluster ${n.label}`
@@ -2387,7 +2427,7 @@ var bt = class {
 				let i = [w(n.n)];
 				return typeof n.stability == "number" && i.push(`stability ${n.stability.toFixed(2)}`), typeof n.mean_probability == "number" && i.push(`mean p ${n.mean_probability.toFixed(2)}`), v("section", { class: "cluster bare-names" }, v("h3", {}, v("span", {
 					class: "swatch",
-					style: n.label >= 0 ? { background: p(d(n.label)) } : {}
+					style: n.label >= 0 ? { background: m(f(n.label)) } : {}
 				}), n.label < 0 ? "no cluster" : `Cluster ${n.label}`, v("span", { class: "quiet" }, i.join(" · ")), v("button", {
 					type: "button",
 					class: "text-button",
@@ -2406,12 +2446,12 @@ var bt = class {
 		});
 	}
 };
-function xt(e) {
+function Ct(e) {
 	let t = ["silhouette", "stability"].filter((t) => typeof e[t] == "number").map((t) => `${t} ${e[t].toFixed(2)}`);
 	return t.length ? `${t.join(", ")}; all figures` : "Figures";
 }
 // src/panels/label.ts
-function J(e) {
+function Y(e) {
 	if (e.kind === "interest") return [
 		0,
 		1,
@@ -2429,12 +2469,12 @@ function J(e) {
 		value: e
 	}));
 }
-var St = class {
+var wt = class {
 	ctx;
 	element = v("div", { class: "panel-body labelling" });
 	select;
 	field;
-	picture = new K(300);
+	picture = new q(300);
 	name = v("p", { class: "id current" });
 	buttons = v("div", {
 		class: "label-buttons",
@@ -2541,7 +2581,7 @@ var St = class {
 		n && (this.set = n, this.field.hidden = !1, C(this.select, [...t.space.label_sets.map((e) => ({
 			value: e.name,
 			text: `${e.name} (${e.kind === "interest" ? "0 to 5" : E(e.classes.length, "class", "classes")})`
-		}))], e), this.work.hidden = !1, y(this.buttons, ...J(n).map(({ key: e, value: t }) => v("button", {
+		}))], e), this.work.hidden = !1, y(this.buttons, ...Y(n).map(({ key: e, value: t }) => v("button", {
 			type: "button",
 			class: "label-button",
 			"data-value": String(t),
@@ -2616,7 +2656,7 @@ var St = class {
 				await e.source.label(t.name, n, i), await this.reload(), e.notice(`${E(n.length, "object")} labelled ${i === null ? "no more" : i} in ${t.name}.`);
 			});
 		};
-		r.append(v("h2", {}, `Label ${E(n.length, "object")} in ${t.name}`), v("div", { class: "label-buttons" }, ...J(t).map(({ value: e }) => v("button", {
+		r.append(v("h2", {}, `Label ${E(n.length, "object")} in ${t.name}`), v("div", { class: "label-buttons" }, ...Y(t).map(({ value: e }) => v("button", {
 			type: "button",
 			class: "label-button",
 			onclick: () => i(e)
@@ -2646,10 +2686,10 @@ var St = class {
 		if (e.key === "z" && (e.ctrlKey || e.metaKey) || e.key === "u" && !e.ctrlKey) return this.undo(), !0;
 		if (e.ctrlKey || e.metaKey || e.altKey) return !1;
 		if (e.key === "ArrowRight") return this.skip(), !0;
-		let t = J(this.set).find((t) => t.key === e.key.toLowerCase());
+		let t = Y(this.set).find((t) => t.key === e.key.toLowerCase());
 		return t ? (this.give(t.value), !0) : !1;
 	}
-}, Ct = 50, wt = class {
+}, Tt = 50, Et = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2690,9 +2730,9 @@ var St = class {
 	async extend() {
 		let { ctx: e } = this, t = this.shown;
 		await e.attempt(async () => {
-			let n = await e.source.anomalies(t, this.offset, Ct);
+			let n = await e.source.anomalies(t, this.offset, Tt);
 			if (t === this.shown) {
-				this.offset += n.length, this.more.hidden = n.length < Ct;
+				this.offset += n.length, this.more.hidden = n.length < Tt;
 				for (let t of n) {
 					let n = v("span", { class: "id" }, "…");
 					this.list.append(v("li", {}, v("button", {
@@ -2707,12 +2747,12 @@ var St = class {
 		});
 	}
 	paint() {
-		if (this.ctx.store.state.panel === "odd" && this.ctx.source.can.thumbs) for (let e of this.list.querySelectorAll("[data-row]")) n(e.querySelector(".thumb"), this.ctx.thumbs.get(Number(e.dataset.row)), 52);
+		if (this.ctx.store.state.panel === "odd" && this.ctx.source.can.thumbs) for (let e of this.list.querySelectorAll("[data-row]")) r(e.querySelector(".thumb"), this.ctx.thumbs.get(Number(e.dataset.row)), 52);
 	}
 	mark() {
 		for (let e of this.list.querySelectorAll("[data-row]")) e.setAttribute("aria-pressed", String(Number(e.dataset.row) === this.ctx.store.state.chosen));
 	}
-}, Tt = class {
+}, Dt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	examples = v("div", { class: "examples" });
@@ -2770,7 +2810,7 @@ var St = class {
 		}, "Use the chosen object")) : y(this.tools), this.strip.show([])), this.paint();
 	}
 	paint() {
-		for (let e of this.examples.querySelectorAll("[data-row]")) n(e.querySelector(".thumb"), this.ctx.thumbs.get(Number(e.dataset.row)), 44);
+		for (let e of this.examples.querySelectorAll("[data-row]")) r(e.querySelector(".thumb"), this.ctx.thumbs.get(Number(e.dataset.row)), 44);
 	}
 	async run() {
 		let { ctx: e } = this, { like: t, unlike: n, where: r } = e.store.state, i = ++this.asked;
@@ -2808,12 +2848,12 @@ var St = class {
 			}
 		}
 	}
-}, Y = 120, Et = {
+}, Ot = 120, kt = {
 	csv: ["CSV", "csv"],
 	votable: ["VOTable", "vot"],
 	fits: ["FITS", "fits"],
 	parquet: ["Parquet", "parquet"]
-}, Dt = class {
+}, At = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	title = v("h2", {}, "Nothing selected");
@@ -2851,7 +2891,7 @@ var St = class {
 		})), a("Table", () => e.set({
 			view: "table",
 			scope: "selection"
-		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Et[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
+		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(kt[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Ot ? v("p", { class: "quiet" }, `The first ${Ot} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Ot), (e) => ({ row: e })));
 	}
 	invert() {
 		let { store: e, space: t } = this.ctx, n = new Set(e.state.selection), r = e.state.filter ?? Uint32Array.from({ length: t.n }, (e, t) => t);
@@ -2860,8 +2900,8 @@ var St = class {
 	async export(e) {
 		let { ctx: t } = this;
 		await t.attempt(async () => {
-			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${Et[e][1]}`;
-			se(await t.source.exportRows(n, e), r), t.notice(`${E(n.length, "object")} saved as ${r}.`);
+			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${kt[e][1]}`;
+			ce(await t.source.exportRows(n, e), r), t.notice(`${E(n.length, "object")} saved as ${r}.`);
 		});
 	}
 	async samp() {
@@ -2871,7 +2911,7 @@ var St = class {
 			e.notice(t.length ? `Sent to ${t.join(", ")}.` : "The hub runs, but no program there takes tables: start TOPCAT or Aladin.");
 		});
 	}
-}, X = 26, Z = 100, Ot = class {
+}, X = 26, Z = 100, jt = class {
 	ctx;
 	element = v("section", {
 		class: "table-view",
@@ -2903,7 +2943,7 @@ var St = class {
 	frame = 0;
 	selected = /* @__PURE__ */ new Set();
 	constructor(e) {
-		this.ctx = e, this.element.append(v("div", { class: "view-tools" }, be(e), this.total, v("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller), this.scroller.append(this.head, this.body), this.scroller.style.setProperty("--columns", String(this.columns.length)), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.body.addEventListener("click", (e) => this.click(e)), e.store.on([
+		this.ctx = e, this.element.append(v("div", { class: "view-tools" }, xe(e), Se(e), this.total, v("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller), this.scroller.append(this.head, this.body), this.scroller.style.setProperty("--columns", String(this.columns.length)), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.body.addEventListener("click", (e) => this.click(e)), e.store.on([
 			"scope",
 			"filter",
 			"view"
@@ -2949,7 +2989,7 @@ var St = class {
 	draw() {
 		let e = this.scroller.clientHeight - X;
 		if (e <= 0) return;
-		let t = this.n * X, n = he(this.scroller.scrollTop, e, t), r = this.scroller.scrollTop - n;
+		let t = this.n * X, n = ge(this.scroller.scrollTop, e, t), r = this.scroller.scrollTop - n;
 		this.body.style.height = `${O(t)}px`, this.scroller.setAttribute("aria-rowcount", String(this.n + 1)), this.total.textContent = E(this.n, "object");
 		let i = Math.max(0, Math.floor(n / X) - 10), a = Math.min(this.n, Math.ceil((n + e) / X) + 10);
 		for (let e = Math.floor(i / Z); e * Z < a; e++) this.ask(e);
@@ -2973,7 +3013,7 @@ var St = class {
 		}, ...this.columns.map((e) => v("div", {
 			role: "gridcell",
 			class: n.has(e) ? "cell numeric" : e === "id" ? "cell wide id" : "cell"
-		}, r ? e === "id" ? r.id : q(kt(r, e)) : "")));
+		}, r ? e === "id" ? r.id : J(Mt(r, e)) : "")));
 	}
 	async ask(e) {
 		if (this.pages.has(e)) return;
@@ -3012,7 +3052,7 @@ var St = class {
 					e && t.push(e.row);
 				}
 				n.set({ selection: A(n.state.selection, t, "add") });
-			} else t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " " ? (n.set({ selection: A(n.state.selection, [r.row], this.selected.has(r.row) || t.altKey ? "subtract" : "add") }), this.anchor = e) : (this.anchor = e, this.ctx.choose(r.row, !0));
+			} else n.state.picking || t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " " ? (n.set({ selection: A(n.state.selection, [r.row], this.selected.has(r.row) || t.altKey ? "subtract" : "add") }), this.anchor = e) : (this.anchor = e, this.ctx.choose(r.row, !0));
 			this.schedule();
 		}
 	}
@@ -3034,12 +3074,12 @@ var St = class {
 		e.preventDefault(), e.stopPropagation();
 	}
 };
-function kt(e, t) {
+function Mt(e, t) {
 	let n = e.columns ?? {};
 	return t in n ? n[t] : e[t];
 }
 // src/app.ts
-var At = class {
+var Nt = class {
 	source;
 	options;
 	ctx;
@@ -3047,7 +3087,7 @@ var At = class {
 	map;
 	frame;
 	legend;
-	notices = new st();
+	notices = new lt();
 	columns = /* @__PURE__ */ new Map();
 	object;
 	column = null;
@@ -3057,16 +3097,16 @@ var At = class {
 		counts: []
 	};
 	maps = /* @__PURE__ */ new Map();
-	constructor(t, n, i, a) {
+	constructor(t, n, r, a) {
 		this.source = n, this.options = a;
-		let o = a.address ? I(window.location.hash, i.n) : {};
-		this.store = new ye(jt(i, o, a));
-		let s = new e(n), c = new r(n);
+		let o = a.address ? I(window.location.hash, r.n) : {};
+		this.store = new be(Pt(r, o, a));
+		let s = new e(n), c = new i(n);
 		this.ctx = {
 			root: t,
 			source: n,
 			store: this.store,
-			space: i,
+			space: r,
 			thumbs: s,
 			rows: c,
 			column: (e) => this.fetchColumn(e),
@@ -3086,22 +3126,22 @@ var At = class {
 			choose: (e, t = !1) => this.choose(e, t)
 		}, s.failed = c.failed = (e) => this.notices.show(e, !0);
 		let { ctx: l } = this;
-		this.map = new ot(l), this.legend = new Be(l), this.object = new _t(l);
-		let u = new Tt(l), d = new Ot(l), f = new Se(l), p = new St(l);
-		this.map.element.append(this.legend.element), this.frame = new fe(l, this.notices, {
+		this.map = new ct(l), this.legend = new He(l), this.object = new yt(l);
+		let u = new Dt(l), d = new jt(l), f = new Te(l), p = new wt(l);
+		this.map.element.append(this.legend.element), this.frame = new pe(l, this.notices, {
 			map: this.map.element,
 			gallery: f.element,
 			table: d.element
 		}, {
 			object: this.object.element,
-			selection: new Dt(l).element,
+			selection: new At(l).element,
 			query: u.element,
-			clusters: new bt(l).element,
-			odd: new wt(l).element,
+			clusters: new St(l).element,
+			odd: new Et(l).element,
 			label: p.element
-		}), new Le(l, this.map, this.frame, p), n.can.drop && new le(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), ze.describe = (e) => {
-			let t = ne(this.column, e, T);
-			return t === "" ? "" : `${this.store.state.colour.replace(/^@\w+:/, "")} ${t}`;
+		}), new Be(l, this.map, this.frame, p), n.can.drop && new ue(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), z.describe = (e) => {
+			let t = re(this.column, e, T);
+			return t === "" ? "" : `${ee(this.store.state.colour)}: ${t}`;
 		}, this.watch();
 	}
 	watch() {
@@ -3111,9 +3151,9 @@ var At = class {
 		}), e.on(["ramp", "reversed"], () => this.repaint()), e.on(["off", "filter"], () => this.reshow()), e.on(["chosen"], (e) => {
 			e.chosen >= 0 && this.map.reveal(e.chosen);
 		}), e.on(["where"], () => void this.applyWhere());
-		let t = ce(250, () => {
+		let t = le(250, () => {
 			if (!this.options.address) return;
-			let t = Fe(e.state, this.map.camera);
+			let t = Re(e.state, this.map.camera);
 			window.history.replaceState(null, "", t ? `#${t}` : window.location.pathname + window.location.search);
 		});
 		e.on([
@@ -3149,14 +3189,15 @@ var At = class {
 		t.chosen >= 0 && this.object.show(t.chosen), this.ctx.root.dataset.ready = "true";
 	}
 	restore(e) {
-		let t = jt(this.ctx.space, e, this.options);
+		let t = Pt(this.ctx.space, e, this.options);
 		this.store.set({
 			...t,
 			filter: this.store.state.filter,
 			sheet: this.store.state.sheet,
 			thumbs: this.store.state.thumbs,
+			picking: this.store.state.picking,
 			scope: this.store.state.scope
-		}), this.map.setCamera(e.camera ?? { ...z });
+		}), this.map.setCamera(e.camera ?? { ...B });
 	}
 	async showMap() {
 		let { map: e, axes: t } = this.store.state, n = this.ctx.space.maps.find((t) => t.name === e);
@@ -3184,11 +3225,11 @@ var At = class {
 	}
 	repaint() {
 		let { ramp: e, reversed: t } = this.store.state;
-		this.painted = ee(this.column, this.ctx.space.n, e, t, this.frame.dark), this.legend.show(this.column, this.painted), this.reshow();
+		this.painted = te(this.column, this.ctx.space.n, e, t, this.frame.dark), this.legend.show(this.column, this.painted), this.reshow();
 	}
 	reshow() {
 		let { filter: e, off: t } = this.store.state;
-		this.legend.show(this.column, this.painted), this.map.setColours(this.painted.rgb, te(this.ctx.space.n, e, this.column, t));
+		this.legend.show(this.column, this.painted), this.map.setColours(this.painted.rgb, ne(this.ctx.space.n, e, this.column, t));
 	}
 	async applyWhere() {
 		let { where: e } = this.store.state;
@@ -3216,8 +3257,8 @@ var At = class {
 		});
 	}
 };
-function jt(e, t, n) {
-	let r = new Set(g(e).map((e) => e.value)), i = e.maps.find((e) => e.name === t.map) ?? e.maps.find((e) => e.name === "tsne") ?? e.maps.find((e) => e.name === "umap") ?? e.maps[0], a = n.colour ?? e.color ?? (e.clusters[0] ? `@cluster:${e.clusters[0].name}` : r.has("novelty") ? "novelty" : ""), o = t.colour !== void 0 && r.has(t.colour) ? t.colour : r.has(a) ? a : "";
+function Pt(e, t, n) {
+	let r = new Set(_(e).map((e) => e.value)), i = e.maps.find((e) => e.name === t.map) ?? e.maps.find((e) => e.name === "tsne") ?? e.maps.find((e) => e.name === "umap") ?? e.maps[0], a = n.colour ?? e.color ?? (e.clusters[0] ? `@cluster:${e.clusters[0].name}` : r.has("novelty") ? "novelty" : ""), o = t.colour !== void 0 && r.has(t.colour) ? t.colour : r.has(a) ? a : "";
 	return {
 		view: t.view ?? "map",
 		panel: t.panel ?? "object",
@@ -3237,11 +3278,12 @@ function jt(e, t, n) {
 		unlike: t.unlike ?? [],
 		scope: "all",
 		thumbs: !0,
+		picking: !1,
 		picture: t.picture ?? { ...N }
 	};
 }
 // src/http.ts
-function Mt(e) {
+function Ft(e) {
 	let t = (e) => e.filter((e) => e.fresh !== !1);
 	return {
 		...e,
@@ -3252,7 +3294,7 @@ function Mt(e) {
 		scores: t(e.scores)
 	};
 }
-function Nt(e, t) {
+function It(e, t) {
 	let n = t.clusters.find((t) => `@cluster:${t.name}` === e);
 	if (n) return Array.from({ length: n.k }, (e, t) => `cluster ${t}`);
 	let r = t.label_sets.find((t) => `@label:${t.name}` === e);
@@ -3271,7 +3313,7 @@ function Q(e) {
 	for (let e = 0; e < t.length; e++) n[e] = t.charCodeAt(e);
 	return n;
 }
-function Pt(e) {
+function Lt(e) {
 	let t = new Uint16Array(e.buffer, 0, e.length >> 1), n = new Float32Array(t.length);
 	for (let e = 0; e < t.length; e++) {
 		let r = t[e] & 32768 ? -1 : 1, i = t[e] >> 10 & 31, a = t[e] & 1023;
@@ -3279,16 +3321,16 @@ function Pt(e) {
 	}
 	return n;
 }
-function Ft(e) {
+function Rt(e) {
 	let [t, n = ""] = e.split(",", 2);
 	return new Blob([Q(n)], { type: t.replace(/^data:/, "").split(";")[0] });
 }
-function It(e) {
+function zt(e) {
 	let t = e == null || typeof e == "number" && Number.isNaN(e) ? "" : String(e);
 	return /[",\r\n]/.test(t) ? `"${t.replaceAll("\"", "\"\"")}"` : t;
 }
 // src/embedded.ts
-var Lt = 65535, Rt = class {
+var Bt = 65535, Vt = class {
 	data;
 	live = !1;
 	formats = ["csv"];
@@ -3310,7 +3352,7 @@ var Lt = 65535, Rt = class {
 	}
 	space() {
 		let { space: e } = this.data, t = (e) => e in this.data.columns;
-		return Promise.resolve(Mt({
+		return Promise.resolve(Ft({
 			...e,
 			maps: e.maps.filter((e) => e.name in this.data.maps),
 			clusters: e.clusters.filter((e) => t(`@cluster:${e.name}`)),
@@ -3331,7 +3373,7 @@ var Lt = 65535, Rt = class {
 		return n.kind === "category" ? Promise.resolve({
 			kind: "category",
 			values: new Int16Array(r),
-			categories: n.categories ?? Nt(e, t)
+			categories: n.categories ?? It(e, t)
 		}) : Promise.resolve({
 			kind: "number",
 			values: new Float32Array(r)
@@ -3344,7 +3386,7 @@ var Lt = 65535, Rt = class {
 		let { sort: t, descending: n } = e, r = e.rows ? e.rows.map((e) => this.data.rows[e]) : this.data.rows;
 		if (t) {
 			let e = (e) => e.columns?.[t] ?? e[t];
-			r = r.slice().sort((t, r) => zt(e(t), e(r), n));
+			r = r.slice().sort((t, r) => Ht(e(t), e(r), n));
 		}
 		return Promise.resolve({
 			total: r.length,
@@ -3357,7 +3399,7 @@ var Lt = 65535, Rt = class {
 	sprite(e) {
 		let { size: t, columns: n, per_sprite: r, sprites: i } = this.data.thumbs, a = Math.min(i.length - 1, Math.floor(e[0] / r)), o = Array.from({ length: Math.min(r, this.data.space.n - a * r) }, (e, t) => a * r + t);
 		return Promise.resolve({
-			blob: Ft(i[a]),
+			blob: Rt(i[a]),
 			columns: n,
 			size: t,
 			rows: o
@@ -3372,7 +3414,7 @@ var Lt = 65535, Rt = class {
 			let s = t.lo[e * n + o], c = (t.hi[e * n + o] - s) / 65534;
 			for (let t = 0; t < r * i; t++) {
 				let l = this.packed[(e * n + o) * r * i + t];
-				a[o * r * i + t] = l === Lt ? NaN : s + l * c;
+				a[o * r * i + t] = l === Bt ? NaN : s + l * c;
 			}
 		}
 		let o = this.data.meta?.[e] ?? {};
@@ -3396,13 +3438,13 @@ var Lt = 65535, Rt = class {
 	vectors() {
 		let { dim: e, data: t } = this.data.vectors;
 		if (!this.unit) {
-			this.unit = Pt(Q(t));
-			for (let t = 0; t < this.unit.length; t += e) Bt(this.unit.subarray(t, t + e));
+			this.unit = Lt(Q(t));
+			for (let t = 0; t < this.unit.length; t += e) Ut(this.unit.subarray(t, t + e));
 		}
 		return [this.unit, e];
 	}
 	neighbours(e) {
-		let [t, n] = this.vectors(), r = Vt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
+		let [t, n] = this.vectors(), r = Wt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
 		for (let e = 0; e < a; e++) {
 			let i = 0;
 			for (let a = 0; a < n; a++) i += t[e * n + a] * r[a];
@@ -3462,7 +3504,7 @@ var Lt = 65535, Rt = class {
 			"ra",
 			"dec",
 			...t
-		].map(It).join(",")];
+		].map(zt).join(",")];
 		for (let r of e) {
 			let e = this.data.rows[r];
 			e && n.push([
@@ -3470,7 +3512,7 @@ var Lt = 65535, Rt = class {
 				e.ra,
 				e.dec,
 				...t.map((t) => e.columns?.[t])
-			].map(It).join(","));
+			].map(zt).join(","));
 		}
 		return Promise.resolve(new Blob([n.join("\r\n"), "\r\n"], { type: "text/csv" }));
 	}
@@ -3478,32 +3520,32 @@ var Lt = 65535, Rt = class {
 		return $("SAMP");
 	}
 }, $ = (e) => Promise.reject(/* @__PURE__ */ Error(`${e} needs the server: open these embeddings with 'morphospace explore'.`));
-function zt(e, t, n) {
+function Ht(e, t, n) {
 	let r = (e) => e == null || e === "" || typeof e == "number" && Number.isNaN(e);
 	if (r(e) || r(t)) return Number(r(e)) - Number(r(t));
 	let i = typeof e == "number" && typeof t == "number" ? e - t : String(e).localeCompare(String(t), "en");
 	return n ? -i : i;
 }
-function Bt(e) {
+function Ut(e) {
 	let t = 0;
 	for (let n of e) t += n * n;
 	let n = Math.sqrt(t) || 1;
 	for (let t = 0; t < e.length; t++) e[t] /= n;
 }
-function Vt(e, t, n, r) {
+function Wt(e, t, n, r) {
 	let i = new Float32Array(t), a = (n, r) => {
 		for (let a of n) for (let o = 0; o < t; o++) i[o] += r * e[a * t + o] / n.length;
 	};
-	return a(n, 1), a(r, n.length ? -.5 : -1), Bt(i), i;
+	return a(n, 1), a(r, n.length ? -.5 : -1), Ut(i), i;
 }
 // src/widget.ts
-async function Ht({ model: e, el: t }) {
+async function Gt({ model: e, el: t }) {
 	let n = v("div", {
 		class: "morphospace widget",
 		style: { height: `${Number(e.get("height")) || 600}px` }
 	});
-	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 6px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3{white-space:nowrap}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:34%}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
-	let r = new Rt(e.get("data")), i = e.get("color"), a = new At(n, r, await r.space(), {
+	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.toggle[aria-pressed=true]{background:var(--accent-soft);border-color:var(--accent);color:var(--accent)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 6px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3{white-space:nowrap}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}.tabs button{padding:9px 4px 8px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:34%}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
+	let r = new Vt(e.get("data")), i = e.get("color"), a = new Nt(n, r, await r.space(), {
 		address: !1,
 		colour: typeof i == "string" && i ? i : void 0
 	});
@@ -3520,5 +3562,5 @@ async function Ht({ model: e, el: t }) {
 	for (let [t, n] of d) e.on(t, n);
 	return s("selection").length && u["change:selection"](), () => d.forEach(([t, n]) => e.off(t, n));
 }
-var Ut = { render: Ht };
-export { Ut as default };
+var Kt = { render: Gt };
+export { Kt as default };
