@@ -36,7 +36,6 @@ _PROJECT = "morphospace.space.project:project"
 @click.option("--picture", type=click.Path(), help="Draw the map into this .png, .pdf or .svg.")
 @click.option("--cutouts", type=click.Path(), help="Store that the embeddings come from: thumbnails on the picture.")
 @click.option("--color", help="Colour the picture by a column of the embeddings, or by density: how common a shape is.")
-@click.option("--title", default="", help="Title of the picture.")
 @click.option("--overwrite", is_flag=True, help="Replace a picture, or a map made otherwise, that is there.")
 @options_from(_PROJECT, "project", skip=("emb",))
 def project_command(
@@ -46,7 +45,6 @@ def project_command(
     picture: str | None,
     cutouts: str | None,
     color: str | None,
-    title: str,
     overwrite: bool,
 ) -> None:
     """Make a map."""
@@ -54,8 +52,8 @@ def project_command(
     from morphospace.space.figures import save_figure
     from morphospace.space.map_figure import plot_map
 
-    if picture is None and (cutouts, color, title) != (None, None, ""):
-        msg = "--cutouts, --color and --title are for a picture; give --picture FILE too"
+    if picture is None and (cutouts, color) != (None, None):
+        msg = "--cutouts and --color are for a picture; give --picture FILE too"
         raise click.UsageError(msg)
     if picture is not None:
         refuse_existing(picture, overwrite=overwrite)
@@ -63,7 +61,7 @@ def project_command(
     thumbs = _checked(emb, cutouts, color)
     found, path, known = _kept_or_new(emb, config.get("project", {}), name, overwrite=overwrite)
     if picture is not None:
-        save_figure(plot_map(found, thumbs, color=color, title=title), picture)
+        save_figure(plot_map(found, thumbs, color=color), picture)
     n = len(found.ids) - int((found.coordinates != found.coordinates).any(axis=1).sum())
     result = {
         "map": path,

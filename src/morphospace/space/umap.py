@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from morphospace._optional import optional_import
@@ -60,7 +62,7 @@ def fit_umap(
         random_state=seed,
         n_jobs=1,
     )
-    with warnings.catch_warnings():
+    with _threads_kept(), warnings.catch_warnings():
         # new points are placed by a model of their own, which has the index
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]", category=UserWarning)
         places = np.array(model.fit_transform(x), dtype=np.float64)
@@ -98,26 +100,36 @@ def umap_placer(
     umap-learn keeps its model by pickle, which is never read here: the graph is built anew from the vectors and nothing
     is laid out (0 epochs); then the model is given the places that were kept.
     """
-    model = (
-        _umap()
-        .UMAP(
-            n_neighbors=neighbors,
-            n_components=places.shape[1],
-            init=places.astype(np.float32),
-            n_epochs=0,
-            random_state=seed,
-            transform_seed=seed,
-            n_jobs=1,
-        )
-        .fit(x)
+    umap = _umap()
+    model = umap.UMAP(
+        n_neighbors=neighbors,
+        n_components=places.shape[1],
+        init=places.astype(np.float32),
+        n_epochs=0,
+        random_state=seed,
+        transform_seed=seed,
+        n_jobs=1,
     )
+    with _threads_kept():
+        model.fit(x)
     model.embedding_ = places.astype(np.float32)  # it had scaled them
     model.n_epochs = None  # the number of steps for new ones is umap-learn's to choose
 
     def place(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.array(model.transform(vectors), dtype=np.float64)
+        with _threads_kept():
+            return np.array(model.transform(vectors), dtype=np.float64)
 
     return place
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Give torch its threads back: numba sets those of OpenMP, which are torch's too."""
+    n = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
 
 def _umap() -> ModuleType:
