@@ -13,11 +13,8 @@ from sklearn.mixture import GaussianMixture
 
 from morphospace.errors import DataError
 from morphospace.learn.mixture import (
-    MOST_COMPONENTS,
     Mixture,
     bounded,
-    fit_mixture,
-    fit_rounded,
     kl_mixture,
     kl_normal,
     log_density,
@@ -25,6 +22,7 @@ from morphospace.learn.mixture import (
     log_responsibilities,
     responsibilities,
 )
+from morphospace.learn.mixture_start import MOST_COMPONENTS, fit_mapped, fit_mixture, fit_rounded
 
 
 def some_mixture(k=3, d=4, seed=0, dtype=torch.float64):
@@ -182,6 +180,22 @@ def test_the_spread_of_logarithms_is_limited(spread):
     torch.testing.assert_close(held.sum(dim=1), torch.ones(50, dtype=torch.float64))
 
 
+def test_views_of_one_image_share_their_component():
+    """gamma_c is proportional to pi_c prod_v N(z_v; mu_c, s2_c), in loops."""
+    mixture, (m, lv) = some_mixture(4, 3), some_posteriors(6, 3)
+    joint = naive_joint(mixture, m, lv.exp())
+    log_pi = mixture.log_weights.numpy()
+    expected = np.zeros((3, 4))
+    for i in range(3):
+        row = [joint[i, c] + joint[i + 3, c] - log_pi[c] for c in range(4)]
+        expected[i] = np.array(row) - np.logaddexp.reduce(row)
+    np.testing.assert_allclose(log_responsibilities(mixture, m, lv, views=2), expected, rtol=1e-9)
+    twice = m[:3].repeat(2, 1)
+    once = responsibilities(mixture._replace(log_weights=torch.zeros(4)), m[:3])
+    again = log_responsibilities(mixture._replace(log_weights=torch.zeros(4)), twice, views=2).exp()
+    torch.testing.assert_close(again, once.square() / once.square().sum(dim=1, keepdim=True))
+
+
 def test_gradients_are_right():
     mixture = some_mixture(3, 2)
     m, lv = some_posteriors(3, 2)
@@ -242,6 +256,25 @@ def test_vectors_that_are_all_equal_give_a_finite_start():
     assert all(bool(torch.isfinite(t).all()) for t in found)
     rounded = fit_rounded(np.ones((40, 3)), 2, seed=0)
     assert all(bool(torch.isfinite(t).all()) for t in (*rounded.mixture, rounded.centre, rounded.axes))
+
+
+def test_kinds_that_are_no_balls_are_found_on_the_map():
+    """Two rings, one through the other: no Gaussians part them, neighbours do."""
+    rng = np.random.default_rng(0)
+    label = np.arange(400) % 2
+    angle = rng.uniform(0, 2 * np.pi, 400)
+    zero = np.zeros(400)
+    rings = (
+        np.stack((np.cos(angle), np.sin(angle), zero), axis=1),
+        np.stack((1 + np.cos(angle), zero, np.sin(angle)), axis=1),
+    )
+    z = np.where(label[:, None] == 0, *rings) + rng.normal(0, 0.02, (400, 3))
+    found = fit_mapped(z, 2, seed=0)
+    y = (z - found.centre.numpy()) @ found.axes.numpy().T
+    middle = np.array([y[label == c].mean(axis=0) for c in (0, 1)])
+    apart = np.abs(found.mixture.means.numpy()[:, None] - middle).max(axis=2)
+    assert sorted(apart.argmin(axis=1)) == [0, 1]
+    assert apart.min(axis=1).max() < 0.2
 
 
 def test_long_thin_kinds_are_found_where_diagonal_gaussians_cut_across():

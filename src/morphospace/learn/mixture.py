@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from torch import Tensor
 
-from morphospace.errors import DataError
-
 __all__ = [
-    "MOST_COMPONENTS",
     "Mixture",
     "bounded",
-    "fit_mixture",
-    "fit_rounded",
     "kl_mixture",
     "kl_normal",
     "log_density",
@@ -30,10 +20,6 @@ __all__ = [
     "responsibilities",
 ]
 
-MOST_COMPONENTS = 30  # that a Dirichlet process is offered
-_LEAST_PER_COMPONENT = 5  # images, without which a mean and a variance say nothing
-_LEAST_SHARE = 0.01  # of a component that a Dirichlet process uses
-_TURNS, _STARTS = 4, 5  # of `fit_rounded`
 _LOG_2PI = math.log(2 * math.pi)
 
 
@@ -111,10 +97,17 @@ def responsibilities(
 
 
 def log_responsibilities(
-    mixture: Mixture, mean: Tensor, log_variance: Tensor | None = None, *, spread: float = 0.0
+    mixture: Mixture, mean: Tensor, log_variance: Tensor | None = None, *, spread: float = 0.0, views: int = 1
 ) -> Tensor:
-    """Return the logarithms of `responsibilities`, (N, k), which are finite where those round to 0."""
+    """Return the logarithms of `responsibilities`, (N, k), which are finite where those round to 0.
+
+    With more than one of `views`, posteriors are (views * N, d), one view after the other, and all views of an image have
+    one component: gamma_c is proportional to pi_c times the product of their densities.
+    """
     joint = log_joint(mixture, mean, log_variance)
+    if views > 1:
+        each = (joint - mixture.log_weights).reshape(views, -1, joint.shape[1])
+        joint = each.sum(dim=0) + mixture.log_weights  # (N, k)
     if spread:
         joint = joint - joint.amax(dim=1, keepdim=True)
         joint = joint / (-joint.amin(dim=1, keepdim=True) / spread).clamp_min(1.0)
@@ -173,126 +166,3 @@ def kl_mixture(mixture: Mixture, mean: Tensor, log_variance: Tensor, log_gamma: 
     dimensions = 0.5 * ((gamma[:, :, None] * away).sum(dim=1) - 1 - log_variance)
     component = (gamma * (log_gamma - mixture.log_weights)).sum(dim=1)
     return MixtureKL(dimensions, component)
-
-
-def fit_mixture(z: NDArray[np.floating], k: int | Literal["auto"], *, seed: int) -> Mixture:
-    """Fit a mixture to vectors by expectation maximisation.
-
-    Parameters
-    ----------
-    z : ndarray, (N, d)
-        Finite vectors.
-    k : int or "auto"
-        Number of components; with ``auto`` as many of at most `MOST_COMPONENTS` as a Dirichlet process uses.
-    seed : int
-        Of five starts from k-means, of which the one with the highest bound is kept.
-
-    Returns
-    -------
-    Mixture
-        float32, the heaviest component first.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than 5 vectors for each component.
-
-    Notes
-    -----
-    Mini-batch start of Cao et al. 2020 (the caller chooses the vectors), through scikit-learn.
-    """
-    x = _enough(z, k)
-    floor = _floor(x)
-    if k == "auto":
-        most = min(MOST_COMPONENTS, len(x) // _LEAST_PER_COMPONENT)
-        options = {"covariance_type": "diag", "reg_covar": floor, "max_iter": 300, "random_state": seed}
-        model = _fitted(BayesianGaussianMixture(n_components=most, **options), x)
-        used = model.weights_ >= min(_LEAST_SHARE, model.weights_.max())
-        return _mixture(model.weights_[used], model.means_[used], model.covariances_[used])
-    model = GaussianMixture(k, covariance_type="diag", reg_covar=floor, n_init=5, random_state=seed)
-    _fitted(model, x)
-    return _mixture(model.weights_, model.means_, model.covariances_)
-
-
-class Rounded(NamedTuple):
-    """A mixture in axes of its own: y = (z - centre) axes^T."""
-
-    mixture: Mixture  # of y
-    centre: Tensor  # (d,)
-    axes: Tensor  # (d, d)
-
-
-def fit_rounded(z: NDArray[np.floating], k: int, *, seed: int) -> Rounded:
-    """Fit a mixture and the axes in which its components are round.
-
-    Parameters
-    ----------
-    z : ndarray, (N, d)
-        Finite vectors.
-    k : int
-        Number of components.
-    seed : int
-        Of the starts.
-
-    Returns
-    -------
-    Rounded
-        float32; in the new axes the covariances of the components, averaged by weight, are the unit matrix.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than 5 vectors for each component.
-
-    Notes
-    -----
-    The axes of an autoencoder's latents mean nothing, and its kinds lie in them as long thin clouds, which diagonal Gaussians
-    and k-means cut across. So, in turn: k-means and full covariances in the present axes (the best of several starts by the
-    bound), then the axes in which these are round, as in the alternation of k-means and discriminant analysis of Ding & Li
-    2007. The last round's responsibilities give the diagonal mixture.
-    """
-    x = _enough(z, k)
-    centre, axes = x.mean(axis=0), np.eye(x.shape[1])
-    best, gamma = -np.inf, np.empty(0)
-    for turn in range(_TURNS):
-        y = (x - centre) @ axes.T
-        model = GaussianMixture(
-            k, covariance_type="full", reg_covar=_floor(y), n_init=_STARTS, random_state=seed + turn
-        )
-        _fitted(model, y)
-        bound = float(model.lower_bound_) + float(np.linalg.slogdet(axes)[1])
-        pooled = np.einsum("c,cij->ij", model.weights_, model.covariances_)
-        axes = np.linalg.inv(np.linalg.cholesky(pooled)) @ axes
-        if bound > best:
-            best, gamma, found = bound, model.predict_proba(y), axes
-    y = (x - centre) @ found.T
-    weights = gamma.sum(axis=0) + 1e-12
-    means = gamma.T @ y / weights[:, None]
-    variances = gamma.T @ (y * y) / weights[:, None] - means**2
-    mixture = _mixture(weights, means, np.maximum(variances, 1e-3))
-    return Rounded(mixture, torch.from_numpy(centre).float(), torch.from_numpy(found).float())
-
-
-def _enough(z: NDArray[np.floating], k: int | Literal["auto"]) -> NDArray[np.float64]:
-    least = _LEAST_PER_COMPONENT * (2 if k == "auto" else k)
-    if len(z) < least:
-        msg = f"a mixture of {k} components needs at least {least} images to start from; there are {len(z)}. Lower k."
-        raise DataError(msg)
-    return z.astype(np.float64)
-
-
-def _floor(x: NDArray[np.float64]) -> float:
-    return 1e-3 * float(x.var(axis=0).mean()) + 1e-8
-
-
-def _fitted(model: Any, x: NDArray[np.float64]) -> Any:  # noqa: ANN401 - one of scikit-learn's
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not have converged: training goes on with it
-        return model.fit(x)
-
-
-def _mixture(weights: NDArray[np.float64], means: NDArray[np.float64], variances: NDArray[np.float64]) -> Mixture:
-    order = np.argsort(-weights, kind="stable")
-    share = np.clip(weights[order] / weights.sum(), 1e-12, None)
-    parts = (np.log(share), means[order], np.log(variances[order]))
-    return Mixture(*(torch.from_numpy(part).float() for part in parts))

@@ -79,7 +79,7 @@ class AE(Method):
   year = {2006}
 }"""
 
-    view_sizes = (1.0,)
+    view_sizes: tuple[float, ...] = (1.0,)
     numbers = 1  # of the encoder for each latent
 
     def __init__(
@@ -160,26 +160,27 @@ class AE(Method):
 
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return what the reconstruction of a batch costs, in nats for each pixel."""
-        x = self.one_view(batch)
+        x = self.seen(batch)
         cost = self.reconstruction_cost(batch, self.make(self.encode(x)[0])).mean()
         total = cost / x[0].numel()
         return Loss(total, {"reconstruction": total.detach()}, {})
 
-    def one_view(self, batch: Batch) -> Tensor:
-        """Return the view of a batch.
+    def seen(self, batch: Batch) -> Tensor:
+        """Return the views of a batch as one block, (V * N, C, S, S), one view after the other.
 
         Raises
         ------
         ConfigError
-            If there is not exactly one.
+            If there are not as many as the method asks for.
         ShapeError
             If its size is not the decoder's.
         """
         name = type(self).__name__
-        if len(batch.views) != 1 + self.needs_plain:
-            msg = f"{name} needs {1 + self.needs_plain} view per image; got {len(batch.views)}."
+        n = len(self.view_sizes)
+        if len(batch.views) != n + self.needs_plain:
+            msg = f"{name} needs {n + self.needs_plain} view(s) per image; got {len(batch.views)}."
             raise ConfigError(msg)
-        x = batch.views[0]
+        x = batch.views[0] if n == 1 else torch.cat(batch.views[:n])
         if x.shape[1:] != (self.bands, self.size, self.size):
             msg = (
                 f"the decoder of this {name} makes images of {self.bands} x {self.size} x {self.size} and the views are "
@@ -189,11 +190,13 @@ class AE(Method):
         return x
 
     def reconstruction_cost(self, batch: Batch, raw: Tensor) -> Tensor:
-        """Return -log p(x), (N,) in nats, of the images of a batch given what the decoder makes."""
-        x = batch.views[-1]
+        """Return -log p(x), (V * N,) in nats, of the views of a batch given what the decoder makes."""
+        n = len(self.view_sizes)
+        x = torch.cat(batch.views[-1:] * n if self.needs_plain else batch.views)
         if self.likelihood == "noisy":
-            sigma = stretched_sigma(batch.flux[0], batch.sigma, self.stretch, least=LEAST_SIGMA)
-            return noisy_loss(raw, x, sigma, batch.mask[0])
+            noise = batch.sigma.repeat(n, 1)
+            sigma = stretched_sigma(torch.cat(batch.flux), noise, self.stretch, least=LEAST_SIGMA)
+            return noisy_loss(raw, x, sigma, torch.cat(batch.mask))
         return negative_log_likelihood(self.likelihood, raw, x)
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:

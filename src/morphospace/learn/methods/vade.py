@@ -17,16 +17,14 @@ from morphospace.learn.methods.ae import NARROWEST, WIDEST
 from morphospace.learn.methods.base import Batch, Phase
 from morphospace.learn.methods.vae import VAE, Divergence
 from morphospace.learn.mixture import (
-    MOST_COMPONENTS,
     Mixture,
     bounded,
-    fit_mixture,
-    fit_rounded,
     kl_mixture,
     kl_normal,
     log_responsibilities,
     responsibilities,
 )
+from morphospace.learn.mixture_start import MOST_COMPONENTS, fit_mapped, fit_mixture, fit_rounded
 
 __all__ = ["Plan", "VaDE"]
 
@@ -63,9 +61,12 @@ class Plan:
     target : {"view", "plain"}
         What the decoder has to make of a view: the view, or the image as it is, undistorted. With ``plain`` the space need
         not know how the view was distorted.
-    start : {"gmm", "round"}
-        Of the mixture: a diagonal one fitted to the latents as they are, or in the axes in which kinds are round; see
-        `fit_rounded`.
+    pairs : bool
+        Whether each image comes in two views that share their component: whatever the views differ in is then no matter of
+        kind.
+    start : {"gmm", "round", "map"}
+        Of the mixture: a diagonal one fitted to the latents as they are; in the axes in which kinds are round
+        (`fit_rounded`); or from groups on a map of neighbourhoods (`fit_mapped`), which takes half a minute and finds most.
 
     Raises
     ------
@@ -83,7 +84,8 @@ class Plan:
     balance: float | None = None
     settle: int = 0
     target: Literal["view", "plain"] = "view"
-    start: Literal["gmm", "round"] = "gmm"
+    pairs: bool = False
+    start: Literal["gmm", "round", "map"] = "gmm"
 
     def __post_init__(self) -> None:
         shares = (self.warmup, self.anneal, 0.5 if self.balance is None else self.balance)
@@ -180,12 +182,13 @@ class VaDE(VAE):
             raise ConfigError(msg)
         self.k = k
         self.plan = plan if isinstance(plan, Plan) else Plan(**plan)  # a run records it as a table
-        if (self.plan.target == "plain" and likelihood == "noisy") or (self.plan.start == "round" and k == "auto"):
+        if (self.plan.target == "plain" and likelihood == "noisy") or (self.plan.start != "gmm" and k == "auto"):
             msg = (
-                f"in the plan of {type(self).__name__} target 'plain' has no noise for likelihood 'noisy', and start 'round' "
-                "needs a number k; use target='view', start='gmm'."
+                f"the plan of {type(self).__name__} does not fit: target 'plain' has no noise for likelihood 'noisy', and start "
+                f"'{self.plan.start}' needs a number k. Use target='view', start='gmm'."
             )
             raise ConfigError(msg)
+        self.view_sizes = (1.0, 1.0) if self.plan.pairs else (1.0,)
         self.needs_plain = self.plan.target == "plain"
         slots = MOST_COMPONENTS if k == "auto" else k
         self.component_logits = nn.Parameter(torch.zeros(slots))
@@ -311,15 +314,16 @@ class VaDE(VAE):
 
     def _from_mixture(self, mixture: Mixture, mean: Tensor, log_variance: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         where = (z, None) if self.plan.sampled else (mean, log_variance)
-        log_gamma = log_responsibilities(mixture, *where, spread=self.plan.spread)
-        found = kl_mixture(mixture, mean, log_variance, log_gamma)
-        return found.dimensions, found.component
+        n = len(self.view_sizes)
+        log_gamma = log_responsibilities(mixture, *where, spread=self.plan.spread, views=n)
+        found = kl_mixture(mixture, mean, log_variance, log_gamma.repeat(n, 1))
+        return found.dimensions, found.component / n
 
     @torch.no_grad()
     def _posteriors(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
         was_training = self.training
         self.eval()
-        pairs = [self.encode(self.one_view(batch)) for batch in itertools.islice(batches, self.plan.batches)]
+        pairs = [self.encode(self.seen(batch)) for batch in itertools.islice(batches, self.plan.batches)]
         self.train(was_training)
         mean, log_variance = zip(*pairs, strict=True)
         return torch.cat(mean), torch.cat(log_variance)
@@ -329,8 +333,9 @@ class VaDE(VAE):
         seed = int(torch.randint(2**31 - 1, ()))  # of the state that a checkpoint brings back
         variance = log_variance.exp()
         z = (mean + variance.sqrt() * torch.randn_like(mean)).cpu().numpy()
-        if self.plan.start == "round" and self.k != "auto":
-            found, centre, axes = fit_rounded(z, self.k, seed=seed)
+        if self.plan.start != "gmm" and self.k != "auto":
+            fit = fit_rounded if self.plan.start == "round" else fit_mapped
+            found, centre, axes = fit(z, self.k, seed=seed)
             self._turn(centre.to(mean), axes.to(mean), variance.mean(dim=0))
         else:
             found = fit_mixture(z, self.k, seed=seed)

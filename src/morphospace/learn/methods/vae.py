@@ -107,7 +107,7 @@ class VAE(AE):
 
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return the negative bound with the divergence weighted, in nats for each pixel."""
-        x = self.one_view(batch)
+        x = self.seen(batch)
         mean, log_variance = self.encode(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         cost = self.reconstruction_cost(batch, self.make(z)).mean()
