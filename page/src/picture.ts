@@ -2,7 +2,7 @@ import type { Context } from "./context";
 import { choice, fill, h, number } from "./dom";
 import { RAMP_NAMES } from "./maths/colours";
 import { scaleBar } from "./maths/scalebar";
-import { CURVES, type Curve, PICTURE, type Picture, bandsShown, paint, range, sortedFinite } from "./maths/stretch";
+import { CURVES, type Curve, PICTURE, type Picture, bandsShown, paint, ranges, sortedFinite } from "./maths/stretch";
 import type { Pixels } from "./types";
 
 /** Turn of a picture that brings north up and east left: angle clockwise (degrees) and whether it is mirrored. */
@@ -48,8 +48,8 @@ export class PictureView {
     const [, rows, columns] = pixels.shape;
     const names = bandNames(pixels);
     const bands = bandsShown(picture, names);
-    const ranges = bands.map((b) => range(this.sorted[b], picture, pixels.level[b], pixels.sigma[b]));
-    const rgba = paint(bands.map((b) => plane(pixels, b)), ranges, picture);
+    const limits = ranges(this.sorted, bands, names, picture, pixels.level, pixels.sigma);
+    const rgba = paint(bands.map((b) => plane(pixels, b)), limits, picture);
     const image = offscreen(columns, rows, (into) => into.putImageData(new ImageData(rgba, columns, rows), 0, 0));
     const side = canvas.width;
     const turn = picture.northUp ? northTurn(pixels) : null;
@@ -68,7 +68,7 @@ export class PictureView {
     if (this.heat) this.drawHeat(g, rows, columns);
     g.setTransform(1, 0, 0, 1, 0, 0);
     this.marks(g, side, scale, turn !== null);
-    this.tell(bands.map((b) => names[b]), ranges, turn !== null);
+    this.tell(bands.map((b) => names[b]), limits, turn !== null);
   }
 
   private drawHeat(g: CanvasRenderingContext2D, rows: number, columns: number): void {
@@ -121,13 +121,15 @@ export class PictureView {
     label("E", east);
   }
 
-  private tell(names: string[], ranges: [number, number][], turned: boolean): void {
+  private tell(names: string[], limits: [number, number][], turned: boolean): void {
     const pixels = this.pixels!;
     const unit = pixels.unit ? ` ${pixels.unit}` : "";
-    const limits = ranges.map(([lo, hi], i) => `${names.length > 1 || names[i] !== "0" ? `${names[i]} ` : ""}${number(lo)} to ${number(hi)}`).join(", ");
+    const joint = limits.every(([lo, hi]) => lo === limits[0][0] && hi === limits[0][1]);
+    const name = (i: number) => (names.length > 1 ? `${names[i]} ` : "");
+    const said = joint ? `${number(limits[0][0])} to ${number(limits[0][1])}` : limits.map(([lo, hi], i) => `${name(i)}${number(lo)} to ${number(hi)}`).join(", ");
     const size = `${pixels.full[2]} × ${pixels.full[1]} px`;
     const how = pixels.full[2] > pixels.shape[2] ? ", averaged for display" : "";
-    this.caption.textContent = `${limits}${unit} · ${size}${how}${northTurn(pixels) ? (turned ? "" : " · as stored") : " · no sky orientation"}`;
+    this.caption.textContent = `${said}${unit} · ${size}${how}${northTurn(pixels) ? (turned ? "" : " · as stored") : " · no sky orientation"}`;
   }
 }
 
@@ -180,6 +182,8 @@ export class PictureControls {
       else if (Array.isArray(value)) control.value = value.join();
       else control.value = String(value);
     }
+    const colour = this.bands.length > 0 && bandsShown(picture, this.bands).length === 3; // a colour map is for one band
+    for (const key of ["ramp", "reversed"]) this.element.querySelectorAll<HTMLInputElement>(`[data-key=${key}]`).forEach((c) => (c.disabled = colour));
     for (const row of this.element.querySelectorAll<HTMLElement>("[data-only]")) row.hidden = row.dataset.only !== picture.curve;
   }
 
@@ -210,6 +214,7 @@ export class PictureControls {
     fill(this.element, h("div", { class: `stack-fields${this.bands.length > 1 ? "" : " two"}` }, ...controls),
       h("div", { class: "checks" }, check("Reverse", "reversed"), north,
         h("button", { type: "button", class: "text-button", onclick: () => this.set({ ...PICTURE }) }, "Reset")));
+    this.sync();
   }
 
   private bandChoice(p: Picture): HTMLElement {

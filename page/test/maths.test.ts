@@ -6,7 +6,7 @@ import { Grid, insidePolygon } from "../src/maths/grid";
 import { scaleBar, sexagesimal } from "../src/maths/scalebar";
 import { TALLEST, contentTop, scrollFor, sortedBy, tiles } from "../src/maths/scroll";
 import { generator, stratifiedOrder } from "../src/maths/strata";
-import { CURVES, PICTURE, bandsShown, curve, paint, percentile, range, sortedFinite } from "../src/maths/stretch";
+import { CURVES, PICTURE, bandsShown, curve, paint, percentile, range, ranges, sortedFinite } from "../src/maths/stretch";
 
 const f32 = (...values: number[]) => Float32Array.from(values);
 
@@ -52,6 +52,19 @@ describe("stretch", () => {
     expect(bandsShown(PICTURE, ["R", "G", "B"])).toEqual([0, 1, 2]);
     expect(bandsShown(PICTURE, ["1.4 GHz"])).toEqual([0]);
     expect(bandsShown({ ...PICTURE, bands: [7] }, ["a", "b"])).toEqual([0]);
+  });
+});
+
+describe("ranges of bands", () => {
+  const sorted = [f32(0, 10), f32(5, 20), f32(1, 2)];
+  const picture = { ...PICTURE, low: 0, high: 100 };
+
+  it("are one for a colour picture", () => {
+    expect(ranges(sorted, [0, 1, 2], ["R", "G", "B"], picture, [], [])).toEqual([[0, 20], [0, 20], [0, 20]]);
+  });
+
+  it("are each band's own otherwise", () => {
+    expect(ranges(sorted, [2, 0], ["g", "r", "z"], picture, [], [])).toEqual([[1, 2], [0, 10]]);
   });
 });
 

@@ -53,6 +53,16 @@ export function range(sorted: Float32Array, picture: Picture, level = NaN, sigma
   return [lo, hi > lo ? hi : lo + Math.max(Math.abs(lo) * 1e-6, 1e-12)];
 }
 
+/** Ranges of the bands shown. A colour picture (red, green, blue) has one range, so that its colours stay; other bands have their own. */
+export function ranges(sorted: Float32Array[], bands: number[], names: string[], picture: Picture, level: number[], sigma: number[]): [number, number][] {
+  const own = bands.map((b) => range(sorted[b], picture, level[b], sigma[b]));
+  if (bands.length < 3 || !isColour(names)) return own;
+  const joint: [number, number] = [Math.min(...own.map(([lo]) => lo)), Math.max(...own.map(([, hi]) => hi))];
+  return own.map(() => joint);
+}
+
+const isColour = (names: string[]): boolean => names.length >= 3 && /^r(ed)?$/i.test(names[0]) && /^g(reen)?$/i.test(names[1]) && /^b(lue)?$/i.test(names[2]);
+
 const STEPS = 1024;
 
 /** RGBA of an image, rows as stored: one plane by a colour map, three as red, green, blue. NaN is transparent. */
@@ -95,5 +105,5 @@ export function bandsShown(picture: Picture, names: string[]): number[] {
   const wanted = picture.bands.filter((b) => b >= 0 && b < n);
   if (wanted.length === 1 || wanted.length === 3) return wanted;
   if (n < 3) return [0];
-  return /^r(ed)?$/i.test(names[0]) && /^b(lue)?$/i.test(names[2]) ? [0, 1, 2] : [2, 1, 0];
+  return isColour(names) ? [0, 1, 2] : [2, 1, 0];
 }
