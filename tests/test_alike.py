@@ -80,7 +80,7 @@ def test_similarity_is_that_of_the_embeddings(run, cuts, tmp_path):
     for average in (None, "d4"):
         emb = embed(run, cuts, out=tmp_path / f"{average}.emb", average=average)
         a, b = emb.vectors[0].astype(float), emb.vectors[1].astype(float)
-        found = alike(run, cuts, "n0", "n1", average=average)
+        found = alike(run, cuts, a="n0", b="n1", average=average)
         assert found.similarity == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
         assert (found.a.id, found.b.id) == ("n0", "n1")
         assert found.a.change.shape == found.b.change.shape == (SIDE, SIDE)
@@ -92,7 +92,7 @@ def test_similarity_is_that_of_the_embeddings(run, cuts, tmp_path):
 def test_maps_are_those_of_covering_by_hand(by_hand, cuts):
     """Every patch covered in a loop, in float64, with the quarters' sums."""
     patch, step = 4, 2
-    found = alike(by_hand, cuts, "n0", "n1", patch=patch)
+    found = alike(by_hand, cuts, a="n0", b="n1", patch=patch)
     views_ = [heat.view[0].astype(float) for heat in (found.a, found.b)]
 
     def vector(v):
@@ -117,7 +117,7 @@ def test_maps_are_those_of_covering_by_hand(by_hand, cuts):
 
 
 def test_what_both_have_makes_them_alike_and_what_one_has_does_not(by_hand, cuts):
-    found = alike(by_hand, cuts, "n0", "n1")
+    found = alike(by_hand, cuts, a="n0", b="n1")
     y, x = np.unravel_index(np.argmax(found.a.change), (SIDE, SIDE))
     assert 10 <= y < 14
     assert 2 <= x < 6
@@ -128,13 +128,13 @@ def test_what_both_have_makes_them_alike_and_what_one_has_does_not(by_hand, cuts
 
 
 def test_both_directions_are_the_same_question(run, cuts):
-    one, other = alike(run, cuts, "n0", "n1"), alike(run, cuts, "n1", "n0")
+    one, other = alike(run, cuts, a="n0", b="n1"), alike(run, cuts, a="n1", b="n0")
     np.testing.assert_allclose(one.a.change, other.b.change, atol=1e-6)
     np.testing.assert_allclose(one.b.change, other.a.change, atol=1e-6)
 
 
 def test_an_object_is_alike_to_itself(run, cuts):
-    found = alike(run, cuts, "n2", "n2")
+    found = alike(run, cuts, a="n2", b="n2")
     assert found.similarity == pytest.approx(1, abs=1e-6)
     assert found.a.change.min() >= -1e-6
 
@@ -146,7 +146,7 @@ def test_maps_tell_how_many_pixels_they_stand_for(tmp_path, scale):
     yy, xx = np.mgrid[:32, :32] - 15.5
     blob = 40 * np.exp(-(yy**2 + xx**2) / 18)
     cuts = written(tmp_path / "b.cutouts", [blob[None].astype("f4")] * 2)
-    heat = alike(run, cuts, "n0", "n1").a
+    heat = alike(run, cuts, a="n0", b="n1").a
     assert heat.change.shape == (8, 8)
     assert heat.pixels == 4.0 if scale == "image" else 0.2 < heat.pixels < 10
 
@@ -156,25 +156,25 @@ def test_stretches_with_limits_of_each_image_are_covered_with_the_median(tmp_pat
     looks = views(size=SIDE, scale="pixel")
     looks = replace(looks, prepare=replace(looks.prepare, stretch=Stretch(kind)))
     run = fit(tmp_path / "run", small(network=encoder("light")), Own(24, sides=(SIDE,)), views=looks)
-    found = alike(run, cuts, "n0", "n1")
+    found = alike(run, cuts, a="n0", b="n1")
     assert np.isfinite(found.a.change).all()
     assert found.a.change.any()
 
 
 def test_bad_input_is_told_in_a_sentence(run, cuts, tmp_path):
     with pytest.raises(DataError, match="'n00' is no id in the cutouts; did you mean 'n"):
-        alike(run, cuts, "n0", "n00")
+        alike(run, cuts, a="n0", b="n00")
     with pytest.raises(ConfigError, match=r"patch must be from 1 to 16, .*; got 0\."):
-        alike(run, cuts, "n0", "n1", patch=0)
+        alike(run, cuts, a="n0", b="n1", patch=0)
     with pytest.raises(ConfigError, match="average must be 'd4' or nothing"):
-        alike(run, cuts, "n0", "n1", average="d8")
+        alike(run, cuts, a="n0", b="n1", average="d8")
     two = written(tmp_path / "two.cutouts", np.ones((2, 2, SIDE, SIDE), "f4"))
     with pytest.raises(ShapeError, match="has 2 bands and run"):
-        alike(run, two, "n0", "n1")
+        alike(run, two, a="n0", b="n1")
 
 
 def test_a_picture_is_drawn(run, cuts, tmp_path, capsys):
-    out = save_figure(plot_alike(alike(run, cuts, "n0", "n1")), tmp_path / "alike.png")
+    out = save_figure(plot_alike(alike(run, cuts, a="n0", b="n1")), tmp_path / "alike.png")
     assert out.read_bytes()[:4] == b"\x89PNG"
     words = ["alike", str(run.path), str(cuts.path), "n0", "n1", "--picture", str(tmp_path / "cli.png")]
     assert main(words) == 0

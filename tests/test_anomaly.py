@@ -216,8 +216,9 @@ def test_asking_on_the_command_line(tmp_path, capsys):
     assert main(["ask", emb, "odd", *give, "-n", "4"]) == 0
     assert "all scores in" in capsys.readouterr().out
     assert kept(Embeddings.open(emb), "scores")["odd"].about["n_labels"] == 22
-    assert main(["ask", emb, "odd", "--undo", "21", "--export", str(tmp_path / "odd.csv")]) == 0
-    assert (tmp_path / "odd.csv").read_text().count("\n") == 2
+    assert main(["ask", emb, "odd", "--undo", "20"]) == 0
+    assert main(["ask", emb, "odd", "--export", str(tmp_path / "odd.csv")]) == 0
+    assert (tmp_path / "odd.csv").read_text().count("\n") == 3
     assert main(["ask", emb, "odd", "--give", "o3", "7"]) == 1
     assert "takes whole numbers from 0" in capsys.readouterr().err
     assert main(["ask", emb, "kinds", "--classes", "ring", "--classes", "ball", "--give", "o3", "ring"]) == 0

@@ -66,6 +66,11 @@ def test_a_click_that_changes_nothing_is_no_step(emb):
     assert labels.give("s", "a", 3) == 0
     assert labels.give("s", ["a", "a", "GG Tau"], 3) == 1
     assert labels.give("s", "=1+1", None) == 0
+    assert labels.give("s", "a", 4) == 1
+    assert labels.give("s", "a", 4) == 0
+    assert labels.give("s", "a", 3) == 1
+    assert labels.undo("s") == labels.undo("s") == ("a",)
+    assert labels.values("s") == {"a": 3, "GG Tau": 3}
     assert labels.undo("s") == ("GG Tau",)
     assert labels.undo("s") == ("a",)
     assert labels.undo("s") == ()

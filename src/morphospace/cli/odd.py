@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -12,6 +12,9 @@ from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit, refuse_existing
 from morphospace.config import call_from, nearest
 from morphospace.errors import DataError
+
+if TYPE_CHECKING:
+    from morphospace.space.labels import Labels
 
 __all__ = ["alike_command", "anomalies_command", "ask_command"]
 
@@ -68,7 +71,7 @@ def alike_command(
 
     if picture is not None:
         refuse_existing(picture, overwrite=overwrite)
-    target = partial(alike, Run.open(run), Cutouts.open(cutouts), a, b)
+    target = partial(alike, Run.open(run), Cutouts.open(cutouts), a=a, b=b)
     found = call_from(config.get("alike", {}), target, "alike", source=SOURCE)
     if picture is not None:
         save_figure(plot_alike(found), picture)
@@ -95,47 +98,55 @@ def alike_command(
 )
 @click.argument("embeddings", type=click.Path())
 @click.argument("label_set")
-@click.option("--classes", multiple=True, help="Make the set with named classes. Give it once for each.")
-@click.option("--give", type=(str, str), multiple=True, metavar="ID LABEL", help="Label an object. May come often.")
-@click.option("--undo", type=click.IntRange(min=0), default=0, help="Take back so many steps first.")
-@click.option("--export", "export_to", type=click.Path(), help="Write the labels to this .csv or .vot and ask nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace an exported file that is there.")
+@click.option(
+    "--classes", "labels__classes", multiple=True, help="Make the set with named classes. Give it once for each."
+)
+@click.option(
+    "--give",
+    "labels__give",
+    type=(str, str),
+    multiple=True,
+    metavar="ID LABEL",
+    help="Label an object. May come often.",
+)
+@click.option("--undo", "labels__undo", type=click.IntRange(min=0), default=0, help="Take back so many steps first.")
+@click.option(
+    "--export", "labels__export", type=click.Path(), help="Write the labels to this .csv or .vot and ask nothing."
+)
+@click.option("--overwrite", "labels__overwrite", is_flag=True, help="Replace an exported file that is there.")
 @options_from(_ASK, "ask", skip=("emb", "values"))
-def ask_command(
-    config: dict[str, Any],
-    embeddings: str,
-    label_set: str,
-    classes: tuple[str, ...],
-    give: tuple[tuple[str, str], ...],
-    undo: int,
-    export_to: str | None,
-    overwrite: bool,
-) -> None:
+def ask_command(config: dict[str, Any], embeddings: str, label_set: str) -> None:
     """Ask for labels."""
     from morphospace.space.ask import ask
     from morphospace.space.embeddings import Embeddings
     from morphospace.space.labels import Labels
 
     emb = Embeddings.open(embeddings)
+    given = config.get("labels", {})
     with Labels(emb) as labels:
-        if export_to is None and (classes or label_set not in {one.name for one in labels.sets()}):
-            labels.create(label_set, "class" if classes else "interest", classes=classes)
-        for _ in range(undo):
-            labels.undo(label_set)
-        found = labels.find(label_set)
-        wanted = config.get("ask", {}).get("wanted")
-        if wanted is not None and wanted not in found.classes:
-            msg = f"'{wanted}' is no class of label set '{label_set}'{nearest(wanted, found.classes)}"
-            raise DataError(msg)
-        for identifier, value in give:
-            labels.give(label_set, identifier, int(value) if found.kind == "interest" and value.isdigit() else value)
-        if export_to is not None:
-            written = labels.export(label_set, export_to, overwrite=overwrite)
+        if "export" in given:
+            written = labels.export(label_set, given["export"], overwrite=given.get("overwrite", False))
             emit({"export": written}, f"written to '{written}'", as_json=state().json)
             return
+        _label(labels, label_set, given, config.get("ask", {}).get("wanted"))
         values = labels.values(label_set)
     asked = call_from(config.get("ask", {}), partial(ask, emb, values), "ask", source=SOURCE)
     kept = None if asked.method == "cold" else asked.save(emb, label_set)
     result = {"method": asked.method, "why": asked.why, "n_labels": asked.n_labels, "kept": kept}
     result["next"] = asked.table().take(asked.rows).to_pylist()
     emit(result, f"{asked}" + (f"\nall scores in '{kept}'" if kept else ""), as_json=state().json)
+
+
+def _label(labels: Labels, name: str, given: dict[str, Any], wanted: str | None) -> None:
+    """Make the set if need be, take back steps and give labels."""
+    classes = given.get("classes", ())
+    if classes or name not in {one.name for one in labels.sets()}:
+        labels.create(name, "class" if classes else "interest", classes=classes)
+    found = labels.find(name)
+    if wanted is not None and wanted not in found.classes:
+        msg = f"'{wanted}' is no class of label set '{name}'{nearest(wanted, found.classes)}"
+        raise DataError(msg)
+    for _ in range(given.get("undo", 0)):
+        labels.undo(name)
+    for identifier, value in given.get("give", ()):
+        labels.give(name, identifier, int(value) if found.kind == "interest" and value.isdigit() else value)
