@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.learn.encoders import encoder
     from morphospace.learn.gallery import plot_views
     from morphospace.learn.health import Health
-    from morphospace.learn.methods import BYOL, Batch, Loss, Method, SimCLR, VICReg
+    from morphospace.learn.methods import AE, BYOL, VAE, AstroVaDEr, Batch, Loss, Method, Plan, SimCLR, VaDE, VICReg
     from morphospace.learn.prepare import Preparation
     from morphospace.learn.schedule import Schedule
     from morphospace.learn.train import Loop, train
@@ -50,6 +50,8 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
 
 #: Public name: the module that holds it. Each is imported when it is first asked for, since torch takes seconds.
 _PUBLIC = {
+    "AE": "morphospace.learn.methods",
+    "AstroVaDEr": "morphospace.learn.methods",
     "BYOL": "morphospace.learn.methods",
     "Batch": "morphospace.learn.methods",
     "Cutout": "morphospace.sky.cutouts",
@@ -68,6 +70,7 @@ _PUBLIC = {
     "Loss": "morphospace.learn.methods",
     "Measures": "morphospace.science.measure",
     "Method": "morphospace.learn.methods",
+    "Plan": "morphospace.learn.methods",
     "Preparation": "morphospace.learn.prepare",
     "Run": "morphospace.runs",
     "Schedule": "morphospace.learn.schedule",
@@ -75,7 +78,9 @@ _PUBLIC = {
     "ShapeFlag": "morphospace.science.morphometry.flags",
     "SimCLR": "morphospace.learn.methods",
     "Stretch": "morphospace.sky.stretch",
+    "VAE": "morphospace.learn.methods",
     "VICReg": "morphospace.learn.methods",
+    "VaDE": "morphospace.learn.methods",
     "Views": "morphospace.learn.views",
     "alike": "morphospace.space.alike",
     "anomalies": "morphospace.space.anomaly",
@@ -108,7 +113,10 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "AE",
     "BYOL",
+    "VAE",
+    "AstroVaDEr",
     "Batch",
     "Cutout",
     "Cutouts",
@@ -126,6 +134,7 @@ __all__ = [
     "Loss",
     "Measures",
     "Method",
+    "Plan",
     "Preparation",
     "Run",
     "Schedule",
@@ -134,6 +143,7 @@ __all__ = [
     "SimCLR",
     "Stretch",
     "VICReg",
+    "VaDE",
     "Views",
     "alike",
     "anomalies",

@@ -184,7 +184,7 @@ class VaDE(VAE):
         self.plan = plan if isinstance(plan, Plan) else Plan(**plan)  # a run records it as a table
         if (self.plan.target == "plain" and likelihood == "noisy") or (self.plan.start != "gmm" and k == "auto"):
             msg = (
-                f"the plan of {type(self).__name__} does not fit: target 'plain' has no noise for likelihood 'noisy', and start "
+                f"the plan of {type(self).__name__} does not fit: target 'plain' has no noise for likelihood 'noisy', start "
                 f"'{self.plan.start}' needs a number k. Use target='view', start='gmm'."
             )
             raise ConfigError(msg)
