@@ -222,7 +222,7 @@ def _reconstruct(given: _Given) -> Answer:
         title = given.title or f"{given.runs[0]}: the {n} best and the {n} worst of {len(found):,}"
         figure = plot_reconstructions(found.best(n), found.worst(n), look=look_of(cutouts), title=title)
         result["picture"] = given.save(figure)
-    head = f"{len(found):,} images, {len(artefacts)} reconstructed more than 5 robust sigmas worse than usual"
+    head = f"{len(found):,} images, {len(artefacts)} reconstructed more than 3 robust sigmas worse than usual"
     return result, "\n".join([head, *_lines(artefacts.slice(0, 20))])
 
 

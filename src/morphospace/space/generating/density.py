@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from morphospace.errors import ConfigError, ShapeError
-from morphospace.learn.mixture import fit_mixture
+from morphospace.learn.mixture_start import fit_mixture
 
 __all__ = ["BLOCK", "Gaussians", "check_components"]
 

@@ -20,7 +20,7 @@ from morphospace.space.generating.decoder import Decoder, opened
 
 __all__ = ["Pictures", "Reconstructions", "reconstruct"]
 
-_ARTEFACT = 5.0  # robust sigmas of ln(error) above its median; one in 3 million of a Gaussian
+_ARTEFACT = 3.0  # robust sigmas of ln(error) above its median; one in 740 of a Gaussian
 _SMALL_PART = 0.02  # of the pixels
 _LOCAL = 0.5  # of the squared residuals in that part of the pixels: something small was not made
 
