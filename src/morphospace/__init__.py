@@ -112,11 +112,10 @@ _PUBLIC = {
     "write_sky": "morphospace.sky.simulate",
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in plain order, capitals first
     "AE",
-    "BYOL",
-    "VAE",
     "AstroVaDEr",
+    "BYOL",
     "Batch",
     "Cutout",
     "Cutouts",
@@ -142,6 +141,7 @@ __all__ = [
     "ShapeFlag",
     "SimCLR",
     "Stretch",
+    "VAE",
     "VICReg",
     "VaDE",
     "Views",
