@@ -4,8 +4,10 @@
     python benchmarks/bench_clusters.py radio --data ../shared/data --run runs/byol
 
 Without either, on a simulated mixture of 6 clusters. The first form compares one embedding; the second embeds the images of a
-labelled set with a run and with the weights that the run began with, and puts pixel-PCA beside them. One vector set, several seeds of the clustering: the interval is the
-standard deviation over the seeds (starts and resamples), not over trainings.
+labelled set with a run and with the weights that the run began with, and puts pixel-PCA beside them.
+
+One vector set, several seeds of the clustering: the interval is the standard deviation over the seeds (starts and
+resamples), not over trainings.
 """
 
 from __future__ import annotations
