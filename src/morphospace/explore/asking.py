@@ -91,7 +91,7 @@ def compare(scene: Scene, asked: Asked) -> Response:
     cutouts = [scene.cutout(row) for row in rows]
     store = scene.store().keep(scene.cut_rows[rows])
     with scene.drops.kernel() as kernel:
-        found = alike(kernel, store, cutouts[0].id, cutouts[1].id)
+        found = alike(kernel, store, a=cutouts[0].id, b=cutouts[1].id)
     told_of: dict[str, Any] = {"similarity": found.similarity}
     for name, heat, cutout, strength in zip("ab", (found.a, found.b), cutouts, found.shown(), strict=True):
         over = _over_image(strength, heat.pixels, cutout.image.shape[-2:])

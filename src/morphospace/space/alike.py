@@ -79,9 +79,9 @@ class Alike:
 def alike(
     run: Run | str | Path | Embedder,
     cutouts: Cutouts,
+    *,
     a: str,
     b: str,
-    *,
     patch: int | None = None,
     average: Average | None = None,
 ) -> Alike:
