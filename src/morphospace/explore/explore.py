@@ -12,7 +12,7 @@ from typing import Any
 from morphospace.explore.app import STATIC, make_app
 from morphospace.explore.scene import Scene
 from morphospace.explore.security import new_token
-from morphospace.explore.serve import bind, serve
+from morphospace.explore.serve import HOST, bind, serve
 from morphospace.explore.standalone import write_page
 from morphospace.sky.cutouts import Cutouts
 from morphospace.space.embeddings import Embeddings
@@ -72,7 +72,7 @@ def explore(
     with bind(port) as listening, contextlib.closing(scene):
         found = int(listening.getsockname()[1])
         app = make_app(scene, port=found, token=new_token())
-        address = f"http://127.0.0.1:{found}/"
+        address = f"http://{HOST}:{found}/"
         for note in scene.notes:
             logger.info("%s", note)
         logger.info("showing %s objects at %s - Ctrl-C ends it", f"{len(scene.emb):,}", address)

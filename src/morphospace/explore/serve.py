@@ -14,7 +14,9 @@ from starlette.types import ASGIApp
 
 from morphospace.errors import ConfigError, StoreError
 
-__all__ = ["bind", "serve"]
+__all__ = ["HOST", "bind", "serve"]
+
+HOST = "127.0.0.1"  # this machine only
 
 logger = logging.getLogger(__name__)
 _TRIES = 50
@@ -46,7 +48,7 @@ def bind(port: int) -> socket.socket:
     for tried in range(port, min(port + _TRIES, 65_536) if port else 1):
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            listening.bind(("127.0.0.1", tried))
+            listening.bind((HOST, tried))
             listening.listen(128)  # only now is it sure: two sockets may be bound to one port
         except OSError as error:
             listening.close()
