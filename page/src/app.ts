@@ -41,6 +41,7 @@ export class App {
   private readonly object: ObjectPanel;
   private column: Column | null = null;
   private painted: Painted = { rgb: new Uint8Array(), limits: null, counts: [] };
+  private readonly opened: () => void;
   private readonly maps = new Map<string, Float32Array>();
 
   constructor(root: HTMLElement, private readonly source: Source, space: Space, private readonly options: Options) {
@@ -88,6 +89,10 @@ export class App {
       const value = valueOf(this.column, row, number);
       return value === "" ? "" : `${nameOfColour(this.store.state.colour)}: ${value}`;
     };
+    this.opened = () => {
+      table.restart();
+      void gallery.list();
+    };
     this.watch();
   }
 
@@ -128,6 +133,7 @@ export class App {
     if (saved.camera) this.map.setCamera(saved.camera);
     const { state } = this.store;
     await Promise.all([state.map ? this.showMap() : Promise.resolve(), this.colour(), state.where ? this.applyWhere() : Promise.resolve()]);
+    this.opened();
     for (const note of this.ctx.space.notes ?? []) this.notices.show(note, false);
     if (state.chosen >= 0) void this.object.show(state.chosen);
     this.ctx.root.dataset.ready = "true";

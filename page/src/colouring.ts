@@ -16,7 +16,7 @@ export function colourChoices(space: Space): ColourChoice[] {
   for (const s of space.scores) choices.push({ value: `@score:${s.name}`, text: s.name, group: "Scores" });
   for (const l of space.label_sets) choices.push({ value: `@label:${l.name}`, text: l.name, group: "Labels" });
   if (space.density) for (const m of space.maps) choices.push({ value: `@density:${m.name}`, text: `how common, on ${m.name}`, group: "Density" });
-  for (const c of space.columns) if (c.kind === "number" || c.kind === "category") choices.push({ value: c.name, text: c.name, group: "Columns" });
+  for (const c of space.columns) if (!c.name.startsWith("@") && (c.kind === "number" || c.kind === "category")) choices.push({ value: c.name, text: c.name, group: "Columns" });
   return choices;
 }
 

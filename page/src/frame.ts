@@ -64,7 +64,7 @@ export class Frame {
       h("span", { class: "name" }, space.name), space.starter ? h("span", { class: "badge" }, "starter encoder") : null);
     const switcher = h("div", { class: "switch", role: "tablist", "aria-label": "View" });
     for (const [view, [text, picture]] of Object.entries(VIEWS) as [MainView, [string, string]][]) {
-      const tab = h("button", { type: "button", role: "tab", id: `view-${view}`, "aria-controls": `main-${view}`, onclick: () => this.ctx.store.set({ view, sheet: false }) }, icon(picture), h("span", {}, text));
+      const tab = h("button", { type: "button", role: "tab", id: `view-${view}`, "aria-label": text, "aria-controls": `main-${view}`, onclick: () => this.ctx.store.set({ view, sheet: false }) }, icon(picture), h("span", {}, text));
       this.tabs.set(`view-${view}`, tab);
       switcher.append(tab);
       this.views[view].id = `main-${view}`;

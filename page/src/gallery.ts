@@ -77,7 +77,8 @@ export class Gallery {
     return this.ctx.store.state.view !== "gallery";
   }
 
-  private async list(): Promise<void> {
+  /** From the beginning, if it is seen. */
+  async list(): Promise<void> {
     if (this.hiddenNow) return;
     const { ctx, sort } = this;
     setOptions(this.order, [{ value: "", text: "of the store" }, ...colourChoices(ctx.space).slice(1)], sort);

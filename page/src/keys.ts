@@ -47,7 +47,7 @@ export class Keys {
 
   private key(event: KeyboardEvent): void {
     const target = event.composedPath()[0] as HTMLElement;
-    if (target.closest("input, select, textarea, dialog")) return;
+    if (event.defaultPrevented || target.closest("input, select, textarea, dialog")) return;
     if (this.label.key(event)) {
       event.preventDefault();
       return;

@@ -111,7 +111,7 @@ export class PictureView {
     }
     const north = northTurn(pixels);
     if (!north || (!turned && pixels.orientation.row0 === "top")) return;
-    const [cx, cy, r] = [side - 8 * u, side - 7 * u, 9 * u];
+    const [cx, cy, r] = turned ? [side - 8 * u, side - 7 * u, 9 * u] : [side - 15 * u, side - 15 * u, 9 * u];
     const up = turned ? 0 : (-north.turn * Math.PI) / 180; // clockwise from up
     const arm = (at: number): [number, number] => [cx + r * Math.sin(at), cy - r * Math.cos(at)];
     const east = up + ((turned || !north.mirrored ? -1 : 1) * Math.PI) / 2;

@@ -46,14 +46,15 @@ export class Table {
   }
 
   private get columns(): string[] {
-    return ["id", ...this.ctx.space.columns.map((c) => c.name).filter((name) => name !== "id")];
+    return ["id", ...this.ctx.space.columns.map((c) => c.name).filter((name) => name !== "id" && !name.startsWith("@"))];
   }
 
   private get hiddenNow(): boolean {
     return this.ctx.store.state.view !== "table";
   }
 
-  private restart(): void {
+  /** From the beginning, if it is seen. */
+  restart(): void {
     if (this.hiddenNow) return;
     this.version++;
     this.pages.clear();

@@ -247,6 +247,15 @@ export class MapView {
     return this.grid.nearest(x, y, x1 - x, x1 - x, this.isShown);
   }
 
+  /** The shown row nearest to the centre, for the keyboard. */
+  private under(): number {
+    for (const reach of [60, 200, 600]) {
+      const row = this.at(this.width / 2, this.height / 2, reach);
+      if (row >= 0) return row;
+    }
+    return -1;
+  }
+
   private listen(): void {
     const { stage } = this;
     stage.addEventListener("pointerdown", (e) => this.down(e));
@@ -365,12 +374,12 @@ export class MapView {
     else if (event.key === "-") this.zoomBy(1 / 1.6);
     else if (event.key === "Home") this.home();
     else if (event.key === "Enter" || event.key === " ") {
-      const row = this.at(this.width / 2, this.height / 2, 80);
+      const row = this.under();
       if (row >= 0) this.ctx.choose(row, true);
     } else return;
     event.preventDefault();
     event.stopPropagation();
-    const under = this.at(this.width / 2, this.height / 2, 80);
+    const under = this.under();
     this.hover.show(under, this.width / 2, this.height / 2, this);
     if (under >= 0) void this.ctx.rows.get(under).then((known) => this.ctx.say([known.id, HoverCard.describe(under)].filter(Boolean).join(", ")));
   }
