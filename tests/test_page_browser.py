@@ -17,7 +17,7 @@ from PIL import Image
 
 import explore_server as small
 from explore_server import EVIL, N
-from morphospace.explore.explore import open_scene
+from morphospace.explore.explore import explore, open_scene
 from morphospace.space.anomaly import anomalies
 from morphospace.space.cluster import cluster
 from morphospace.space.embed import embed
@@ -347,3 +347,24 @@ def test_unanswered_space_is_no_blank_page(opened: Opener, served: small.Page) -
     tab.route("**/api/space", lambda route: route.fulfill(status=503, json={"error": "the store is being written"}))
     tab.reload()
     sync_api.expect(tab.locator("[role=alert]")).to_contain_text("the store is being written")
+
+
+def test_exported_file_needs_no_server(opened: Opener, served: small.Page, tmp_path: Path) -> None:
+    made = tmp_path / "page.html"
+    explore(served.scene.emb, served.scene.cuts, export=made)
+    tab = opened(made.as_uri() + "#row=4")
+    sync_api.expect(tab.locator("#panel-object .strip li")).to_have_count(12)
+    sync_api.expect(tab.locator("#panel-object .caption")).to_contain_text("12 × 12 px")
+    assert tab.locator(".where").is_hidden()
+    assert tab.locator("[role=tab]").all_inner_texts() == [
+        "Map",
+        "Gallery",
+        "Table",
+        "Object",
+        "Selection",
+        "Query",
+        "Clusters",
+        "Odd ones",
+    ]
+    tab.keyboard.press("g")
+    _until(tab, "document.querySelectorAll('.tile').length === 40 && !document.querySelector('.tile.waiting')")
