@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from morphospace.errors import MorphospaceError
 from morphospace.learn.encoders import encoder
 from morphospace.learn.methods import VAE, Method, VaDE
 from morphospace.learn.settings import Loop
@@ -169,8 +170,12 @@ def main() -> None:
         return plot_traversals(*(traverse(each, steps=7) for each in runs), look=look_of(cutouts))
 
     for name, draw in (drawn | {"latents": latents}).items():
-        if not options.only or name in options.only:
+        if options.only and name not in options.only:
+            continue
+        try:
             print(save_figure(draw(), out / f"{name}.png"), flush=True)
+        except MorphospaceError as error:  # a space of one component has no path; the other pictures are still drawn
+            print(f"{name}: {error}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +28,7 @@ from morphospace.space.generating.density import Gaussians
 __all__ = ["Decoder", "Encoded", "Numbers", "opened"]
 
 Numbers = Literal["float32", "bfloat16"]
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
 class Encoded(NamedTuple):
@@ -91,7 +92,8 @@ class Decoder:
         self.run = run
         self.batch_size = batch_size
         self.method: Any = method.eval().to(self.device)
-        self.method.to(memory_format=torch.channels_last)
+        self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._autocast = self._lower_numbers()
         self.dim = int(method.dim)
         self.bands = self._check_size()
 
@@ -246,9 +248,23 @@ class Decoder:
             mean, log_variance = self.method.encode(x)
         return mean.float(), log_variance.float()
 
+    def _lower_numbers(self) -> bool:
+        """Bring the networks to the type of `numbers`, or tell that each operation has to choose its own.
+
+        The method's own parameters stay: a mixture in bfloat16 would be another. Networks with norms stay too, and
+        autocast does what it can, at four fifths of the speed.
+        """
+        if self.dtype == torch.float32:
+            return False
+        if any(isinstance(layer, _NORMS) for layer in self.method.modules()):
+            return True
+        for network in self.method.children():
+            network.to(self.dtype)
+            network.register_forward_pre_hook(_in_numbers(self.dtype))
+        return False
+
     def _numbers(self) -> torch.autocast:
-        # and not weights in bfloat16: norms, and the mixture, would be others
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
 
     @torch.no_grad()
     def probabilities(self, encoded: Encoded) -> Tensor:
@@ -321,6 +337,11 @@ class Decoder:
             )
             raise ShapeError(msg)
         return bands
+
+
+def _in_numbers(dtype: torch.dtype) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    """Make a hook that gives a network its input in the type of its weights."""
+    return lambda _, given: tuple(x.to(dtype) for x in given)
 
 
 def opened(run: Run | str | Path | Decoder) -> Decoder:
