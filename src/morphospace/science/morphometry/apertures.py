@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Ellipses", "area", "circles", "running_sums", "sums_within"]
+__all__ = ["Cuts", "Ellipses", "add_up", "area", "circles", "cut_rows", "running_sums", "sums_within"]
 
 # Gauss-Legendre, three nodes on (0, 1), for each row of pixels
 _NODES = (0.1127016653792583, 0.5, 0.8872983346207417)
@@ -82,13 +83,43 @@ def sums_within(running: Tensor, shape: Ellipses, radius: Tensor, images: Tensor
         return radius.new_zeros((len(radius), running.shape[1], radius.shape[1]))
     if images is None:
         images = torch.arange(len(running), device=radius.device)
-    most = max(1, _ELEMENTS // (radius.shape[1] * running.shape[2]))
+    most = max(1, _ELEMENTS // max(1, radius.shape[1] * running.shape[2]))
+    if len(radius) <= most:
+        return add_up(running, cut_rows(shape, radius, running.shape[2:]), images)
     pieces = (slice(start, start + most) for start in range(0, len(radius), most))
-    return torch.cat([_sums(running, Ellipses(*(v[p] for v in shape)), radius[p], images[p]) for p in pieces])
+    return torch.cat(
+        [
+            add_up(running, cut_rows(Ellipses(*(v[p] for v in shape)), radius[p], running.shape[2:]), images[p])
+            for p in pieces
+        ]
+    )
 
 
-def _sums(running: Tensor, shape: Ellipses, radius: Tensor, images: Tensor) -> Tensor:
-    rows, low, span = _rows(shape, radius, running.shape[2])
+class Cuts(NamedTuple):
+    """Where ellipses cut rows of pixels: B families of R ellipses, M cuts of K rows.
+
+    Attributes
+    ----------
+    start : Tensor, (B, K), int
+        First column of each row in the running sums of one plane.
+    place : Tensor, (B, R, K, M), int
+        Column of the running sum left of the cut.
+    part : Tensor, (B, R, K, M)
+        How far the cut lies between it and the next.
+    weight : Tensor, (B, R, K, M)
+        Of the running sum at the cut: positive on the right of the ellipse, negative on the left.
+    """
+
+    start: Tensor
+    place: Tensor
+    part: Tensor
+    weight: Tensor
+
+
+def cut_rows(shape: Ellipses, radius: Tensor, size: Sequence[int]) -> Cuts:
+    """Cut the rows of planes whose running sums have `size`, (H, W + 1), by ellipses (B, R)."""
+    height, columns = size
+    rows, low, span = _rows(shape, radius, height)
     sine, cosine = torch.sin(shape.angle), torch.cos(shape.angle)
     q = shape.ratio
     slope = (sine * cosine * (1 / q**2 - 1) / (cosine**2 + (sine / q) ** 2))[:, None, None, None]
@@ -97,21 +128,24 @@ def _sums(running: Tensor, shape: Ellipses, radius: Tensor, images: Tensor) -> T
     dy = torch.addcmul(low[..., None], span[..., None], nodes)  # (B, R, K, 3)
     half = stretch * torch.sqrt((_reach(shape, radius)[:, :, None, None] ** 2 - dy**2).clamp_(min=0))
     middle = slope * dy + (shape.x[:, None, None, None] + 0.5)
+    cuts = torch.cat([middle + half, middle - half], 3).clamp_(0, columns - 1)  # (B, R, K, 6)
+    place = cuts.long().clamp_(max=columns - 2)
+    return Cuts(rows * columns, place, cuts.sub_(place), span[..., None] * torch.cat([weights, -weights]))
 
+
+def add_up(running: Tensor, cuts: Cuts, images: Tensor) -> Tensor:
+    """Add up the pixels between the cuts, in images (B,), for each of P planes: (B, P, R)."""
     _, n_planes, height, columns = running.shape
     flat = running.view(-1)
-    start = (images[:, None] * (n_planes * height) + rows)[:, None, :, None] * columns
-    found = radius.new_zeros((len(radius), n_planes, radius.shape[1]))
-    for end, sign in ((middle + half, 1), (middle - half, -1)):
-        at = end.clamp_(0, columns - 1)
-        place = at.long().clamp_(max=columns - 2)
-        part = at.sub_(place).view(-1)
-        index = place.add_(start).view(-1)
-        for plane in range(n_planes):
-            some = flat[plane * height * columns :]
-            value = torch.lerp(some.index_select(0, index), some[1:].index_select(0, index), part)
-            found[:, plane] += sign * torch.einsum("brkn,brk,n->br", value.view(dy.shape), span, weights)
-    return found
+    start = images[:, None] * (n_planes * height * columns) + cuts.start
+    index = (cuts.place + start[:, None, :, None]).view(-1)
+    part = cuts.part.view(-1)
+    found = []
+    for plane in range(n_planes):
+        some = flat[plane * height * columns :]
+        value = torch.lerp(some.index_select(0, index), some[1:].index_select(0, index), part)
+        found.append((value.view(cuts.weight.shape) * cuts.weight).flatten(2).sum(2))
+    return torch.stack(found, 1)
 
 
 def _reach(shape: Ellipses, radius: Tensor) -> Tensor:

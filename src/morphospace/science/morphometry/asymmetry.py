@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import ceil
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from morphospace.science.morphometry.apertures import circles, running_sums, sums_within
+from morphospace.science.morphometry.apertures import add_up, circles, cut_rows, running_sums
 from morphospace.science.morphometry.simplex import minimise
 
 __all__ = ["Centre", "Turns", "asymmetry_centre"]
@@ -18,7 +19,7 @@ _FIRST_STEP = 0.05  # of its coordinate, by which the search for the centre begi
 _X_TOLERANCE = 5e-3  # pixels
 _F_TOLERANCE = 1e-4
 _NOWHERE = 100.0  # worse than any asymmetry
-_MARGIN = 4.0  # pixels around the circle in which the search goes on without the rest of the image
+_MARGIN = 6.0  # pixels around the circle in which the search goes on without the rest of the image
 _AT_ONCE = 32  # images
 
 
@@ -46,11 +47,16 @@ class Turns:
         Pixels that do not count; pixels of the image (others only fill the tensor).
     sky : Tensor, (B,)
         Mean absolute difference of the turned background, by pixel; taken off.
+    reach : float, optional
+        How far from the middle of the tensor a point may lie, pixels; by default anywhere in it. The less, the
+        smaller what is kept in the processor's cache.
     """
 
-    def __init__(self, image: Tensor, masked: Tensor, inside: Tensor, sky: Tensor) -> None:
+    def __init__(self, image: Tensor, masked: Tensor, inside: Tensor, sky: Tensor, reach: float | None = None) -> None:
         self.image, self.masked, self.inside, self.sky = image, masked, inside, sky
-        self.pad = (image.shape[1] + 1, image.shape[2] + 1)
+        sides = image.shape[1:]
+        self.reach = tuple(side / 2 if reach is None else reach for side in sides)
+        self.pad = tuple(2 * ceil(r) + 2 for r in self.reach)
         # what depends on the nearest whole pixel only is kept for the next point
         self._nearest = torch.full((len(image), 2), -1, device=image.device)
 
@@ -82,7 +88,8 @@ class Turns:
         height, width = self.image.shape[1:]
         known = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None, :]
         index = (rows[:, None, None], row.clamp(0, height - 1)[:, :, None], column.clamp(0, width - 1)[:, None, :])
-        return Turns(self.image[index] * known, self.masked[index] & known, self.inside[index] & known, self.sky[rows])
+        parts = (self.image[index] * known, self.masked[index] & known, self.inside[index] & known)
+        return Turns(*parts, self.sky[rows], _MARGIN)
 
     def turned(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         """Turn images `rows` about points (n,), (n, H, W)."""
@@ -134,13 +141,17 @@ class Turns:
         difference *= self._counted.index_select(0, rows)
         dtype = difference.dtype
         circle, radius = circles(x.to(dtype), y.to(dtype)), radius.to(dtype)[:, None]
-        unlike = sums_within(running_sums(difference)[:, None], circle, radius)[:, 0, 0]
-        light, n_pixels = sums_within(self._running, circle, radius, rows)[:, :, 0].unbind(1)
+        running = running_sums(difference)[:, None]
+        cuts = cut_rows(circle, radius, running.shape[2:])
+        unlike = add_up(running, cuts, torch.arange(len(rows), device=rows.device))[:, 0, 0]
+        light, n_pixels = add_up(self._running, cuts, rows)[:, :, 0].unbind(1)
         value = torch.where(light > 0, (unlike - n_pixels * self.sky[rows]) / light, _NOWHERE)
-        return value.to(points.dtype)
+        height, width = self.image.shape[1:]
+        away = ((x - (width - 1) / 2).abs() > self.reach[1]) | ((y - (height - 1) / 2).abs() > self.reach[0])
+        return torch.where(away, _NOWHERE, value.to(points.dtype))
 
 
-def _bordered(planes: Tensor, pad: tuple[int, int], value: float) -> Tensor:
+def _bordered(planes: Tensor, pad: tuple[int, ...], value: float) -> Tensor:
     return torch.nn.functional.pad(planes, (pad[1], pad[1], pad[0], pad[0]), value=value)
 
 
@@ -192,7 +203,7 @@ def _search(turns: Turns, start: Tensor, rows: Tensor, radius: Tensor) -> tuple[
         else:
             corner, part, which = torch.zeros_like(start[some]).long(), turns, rows[some]
         best[some], value[some] = _descend(part, start[some], corner, which, radius[rows[some]])
-    far = torch.nonzero((best - start).abs().amax(1) > _MARGIN)[:, 0]  # the circle left the part
+    far = torch.nonzero((best - start).abs().amax(1) > _MARGIN - 1)[:, 0]  # the circle left the part
     if len(far):
         origin = torch.zeros_like(start[far]).long()
         best[far], value[far] = _descend(turns, start[far], origin, rows[far], radius[rows[far]])

@@ -69,7 +69,8 @@ def _step(function: Function, points: Tensor, values: Tensor, rows: Tensor) -> N
     second = middle + factor * (middle - worst)
     some = torch.nonzero(again)[:, 0]
     f_second = torch.full_like(f_new, torch.inf)
-    f_second[some] = function(second[some], rows[some])
+    if len(some):
+        f_second[some] = function(second[some], rows[some])
 
     expanding = f_new < f_best
     better = torch.where(expanding, f_second < f_new, torch.where(outside, f_second <= f_new, f_second < f_worst))

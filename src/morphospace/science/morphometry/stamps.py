@@ -17,8 +17,8 @@ EXTENT = 2.5  # of the longer side of the segment's bounding box, the side of a 
 SMALLEST = 48  # side of a stamp, pixels
 OUTLIER_SIGMA = 10.0  # of its eight neighbours, by which a bad pixel differs from them
 _BUCKET = 16  # sides are filled up to a multiple of this, so that stamps of many sizes share a tensor
-_AT_ONCE = 128  # stamps in a tensor at most
-_PIXELS = 2**21  # in a tensor at most
+_AT_ONCE = 512  # stamps in a tensor at most
+_PIXELS = 2**22  # in a tensor at most
 
 
 class Images(NamedTuple):
