@@ -18,7 +18,7 @@ from sklearn.ensemble import RandomForestRegressor
 from morphospace.errors import ConfigError, DataError
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.gaussian import GaussianProcess, expected_improvement, matern
-from morphospace.space.index import METRICS
+from morphospace.space.index import METRICS, ExactIndex
 from morphospace.space.kept import keep
 from morphospace.space.labels import MOST_INTEREST, Value
 from morphospace.space.names import one_line
@@ -288,25 +288,40 @@ def _space_of(emb: Embeddings, metric: str) -> _Space:
         raise ConfigError(msg)
     known = _SPACES.setdefault(emb, {})
     if metric not in known:
-        rows, vectors = emb.index(metric).normalised()
+        index = emb.index(metric)
+        rows = np.flatnonzero(index.valid)
         if len(rows) == 0:
             msg = f"no row of embeddings {emb.name} has a vector, so there is nothing to learn from."
             raise DataError(msg)
-        x = _components(vectors)
+        x = _components(index, rows)
         known[metric] = _Space(rows, x, _unusual(x))
     return known[metric]
 
 
-def _components(vectors: Float64) -> Float32:
-    """Give the principal components that hold 95 % of the variance, scaled to a mean square length of 1."""
-    centred = vectors - vectors.mean(axis=0)
-    variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+def _components(index: ExactIndex, rows: Rows) -> Float32:
+    """Give the principal components that hold 95 % of the variance, scaled to a mean square length of 1.
+
+    Some rows at a time: a million in float64, and once more centred, would be 2 GB.
+    """
+    parts = np.array_split(rows, max(1, -(-len(rows) // _ROWS_AT_ONCE)))
+    mean = sum((index.normalised(part)[1].sum(axis=0) for part in parts), np.zeros(index.dim)) / len(rows)
+    scatter = np.zeros((index.dim, index.dim))
+    for part in parts:
+        centred = index.normalised(part)[1] - mean
+        scatter += centred.T @ centred
+    variance, axes = np.linalg.eigh(scatter / len(rows))
     variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
     if variance.sum() < 1e-20:  # all vectors are equal
-        return np.zeros((len(vectors), 1), np.float32)
+        return np.zeros((len(rows), 1), np.float32)
     share = np.cumsum(variance) / variance.sum()
     kept = int(np.searchsorted(share, _KEPT_VARIANCE)) + 1
-    return np.asarray(centred @ (axes[:, :kept] / np.sqrt(variance[:kept].sum())), dtype=np.float32)
+    scaled = axes[:, :kept] / np.sqrt(variance[:kept].sum())
+    found = np.empty((len(rows), kept), np.float32)
+    start = 0
+    for part in parts:
+        found[start : start + len(part)] = (index.normalised(part)[1] - mean) @ scaled
+        start += len(part)
+    return found
 
 
 def _unusual(x: Float32) -> Float32:

@@ -180,15 +180,20 @@ class ExactIndex:
         wanted = np.asarray(rows, dtype=np.int64)
         return self._exact(wanted, self._check_vectors(vectors))
 
-    def normalised(self) -> tuple[NDArray[np.int64], Float64]:
-        """Give the valid rows as the metric sees them: unit vectors, or dimensions divided by their spread.
+    def normalised(self, rows: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], Float64]:
+        """Give rows as the metric sees them: unit vectors, or dimensions divided by their spread.
+
+        Parameters
+        ----------
+        rows : array of int, (V,), optional
+            Valid ones; all of these by default.
 
         Returns
         -------
         rows : array of int, (V,)
         vectors : array, (V, D), float64
         """
-        rows = np.flatnonzero(self.valid)
+        rows = np.flatnonzero(self.valid) if rows is None else rows
         return rows, self._normalised(rows)
 
     def random_pairs(self, n: int = 20_000, *, seed: int = 0) -> Float64:
