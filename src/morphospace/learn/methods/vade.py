@@ -331,14 +331,16 @@ class VaDE(VAE):
     @torch.no_grad()
     def _start(self, mean: Tensor, log_variance: Tensor) -> None:
         seed = int(torch.randint(2**31 - 1, ()))  # of the state that a checkpoint brings back
-        variance = log_variance.exp()
-        z = (mean + variance.sqrt() * torch.randn_like(mean)).cpu().numpy()
         if self.plan.start != "gmm" and self.k != "auto":
             fit = fit_rounded if self.plan.start == "round" else fit_mapped
-            found, centre, axes = fit(z, self.k, seed=seed)
-            self._turn(centre.to(mean), axes.to(mean), variance.mean(dim=0))
+            found, centre, axes = fit(mean.cpu().numpy(), self.k, seed=seed)
+            # the mixture is of posteriors: means and their widths
+            width = axes.square() @ log_variance.mean(dim=0).exp().cpu()
+            found = found._replace(log_variances=(found.log_variances.exp() + width).log())
+            self._turn(centre.to(mean), axes.to(mean), width.to(mean))
         else:
-            found = fit_mixture(z, self.k, seed=seed)
+            z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            found = fit_mixture(z.cpu().numpy(), self.k, seed=seed)
         n = len(found.means)
         self.alive[:n] = True
         self.component_logits[:n] = found.log_weights.to(mean)
@@ -348,13 +350,13 @@ class VaDE(VAE):
 
     @torch.no_grad()
     def _turn(self, centre: Tensor, axes: Tensor, variance: Tensor) -> None:
-        """Turn the space between encoder and decoder; widths, which are none along the new axes, begin at their mean."""
+        """Turn the space between encoder and decoder; all widths begin anew at `variance`."""
         self.centre.copy_(centre)
         self.axes.copy_(axes)
         self.axes_inverse.copy_(torch.linalg.inv(axes.double()))
         head: nn.Linear = self.encoder.head  # type: ignore[assignment]
         head.weight[self.latents :] = 0.0
-        head.bias[self.latents :] = (axes.square() @ variance).log().clamp(NARROWEST + 1, WIDEST - 1)
+        head.bias[self.latents :] = variance.log().clamp(NARROWEST + 1, WIDEST - 1)
 
     @torch.no_grad()
     def _bury(self, gamma: Tensor) -> None:
