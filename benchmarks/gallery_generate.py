@@ -88,8 +88,8 @@ def embedded(run: Run, cutouts: Cutouts, out: Path) -> Embeddings:
 
 
 def with_companions(cutouts: Cutouts, seed: int) -> list[str]:
-    """Choose objects with one companion among the first random thousand."""
-    rows = np.random.default_rng(seed).permutation(len(cutouts))[:1000]
+    """Choose objects with one companion among the first random 300."""
+    rows = np.random.default_rng(seed).permutation(len(cutouts))[:300]
     counts = count_companions(cutouts, rows.tolist())
     ids = cutouts.ids
     return [ids[r] for r in rows[counts == 1][:EXAMPLES]]

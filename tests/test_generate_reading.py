@@ -29,6 +29,7 @@ from morphospace.space.generate import (
     tour,
     traverse,
 )
+from morphospace.space.generating.deblend import count_companions
 from morphospace.space.generating.path import shortest_order
 from morphospace.space.generating.reconstruct import robust_scores
 from morphospace.space.kept import kept
@@ -293,6 +294,21 @@ def test_the_neighbour_has_no_companion(pairs) -> None:
     assert len(found.path.images) == 4
     np.testing.assert_allclose(found.images, [c.image for c in cutouts.read([5, 4])], rtol=1e-5)
     assert found.distance == pytest.approx(1.1 / decoder.spread()[1][0], rel=1e-5)
+
+
+def test_a_companion_that_touches_is_counted(tmp_path) -> None:
+    y, x = np.mgrid[:40, :40]
+    rng = np.random.default_rng(0)
+
+    def blob(cx, flux, width):
+        return flux * np.exp(-0.5 * ((x - cx) ** 2 + (y - 20) ** 2) / width**2)
+
+    noise = rng.normal(0, 0.5, (4, 40, 40))
+    images = [blob(20, 60, 3), blob(20, 60, 3) + blob(29, 50, 2.5), blob(20, 60, 3) + blob(36, 50, 1.5), 0 * x]
+    counts = count_companions(
+        stored(tmp_path / "t.cutouts", (np.stack(images) + noise)[:, None], sigma=(0.5,)), [0, 1, 2, 3]
+    )
+    np.testing.assert_array_equal(counts, [0, 1, 1, np.nan])
 
 
 def test_what_cannot_be_deblended_is_told(pairs) -> None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from morphospace.errors import ConfigError, DataError
 from morphospace.runs import Run
+from morphospace.sky.companions import blank_companions
 from morphospace.sky.cutouts import Cutouts
-from morphospace.sky.shape import measure_shapes
-from morphospace.sky.stacks import stacks
+from morphospace.sky.shape import COMPANION_RATIO, measure_shapes
+from morphospace.sky.stacks import Stack, stacks
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.generating.decoder import Decoder, opened
 from morphospace.space.generating.path import LatentPath, between
@@ -20,6 +21,7 @@ from morphospace.space.generating.path import LatentPath, between
 __all__ = ["Deblended", "count_companions", "deblend"]
 
 _AT_A_TIME = 64  # neighbours measured before the next are
+_OUTLINE = 3.0  # sigma from which a pixel is the object's
 
 
 class Deblended(NamedTuple):
@@ -87,8 +89,8 @@ def deblend(
 
     Notes
     -----
-    A neighbour is another object: its arms are not those of the one asked for. Companions are counted as by
-    `measure_shapes`: parts above 3 sigma with 5 % of the flux of the main one; bright knots of one galaxy count too.
+    A neighbour is another object: its arms are not those of the one asked for. Companions are parts above 3 sigma with 5 % of
+    the flux of the main one (`measure_shapes`), and what touches it and has no counterpart opposite (`blank_companions`).
     """
     decoder = opened(run)
     decoder.check_space(emb)
@@ -119,12 +121,37 @@ def deblend(
 
 
 def count_companions(cutouts: Cutouts, rows: list[int]) -> NDArray[np.float64]:
-    """Count the companions of some objects, (n,); NaN where nothing stands out of the noise."""
+    """Count the companions of some objects.
+
+    Parameters
+    ----------
+    cutouts : Cutouts
+    rows : list of int
+
+    Returns
+    -------
+    array of float64, (n,)
+        As of `measure_shapes`; 1 where there is none apart, but `blank_companions` takes away as much as a companion has: one
+        that touches the object. NaN where nothing stands out of the noise.
+    """
     found = []
     for stack in stacks(cutouts, rows):
         shapes = measure_shapes(stack.images, level=stack.level, sigma=stack.sigma, mask=stack.mask, parts="main")
-        found.append(shapes.n_companions)
+        n = shapes.n_companions.copy()
+        for i in np.flatnonzero(n == 0):
+            n[i] = float(_touching_share(stack, int(i)) >= COMPANION_RATIO)
+        found.append(n)
     return np.concatenate(found)
+
+
+def _touching_share(stack: Stack, i: int) -> float:
+    """Return the flux of what is no part of a symmetric object, over that of the object."""
+    image, level, sigma = stack.images[i], stack.level[i], stack.sigma[i]
+    alone = blank_companions(image, level, sigma, mask=None if stack.mask is None else stack.mask[i])
+    above = alone.image.astype(np.float64) - level[:, None, None]
+    kept = float(above[above > _OUTLINE * sigma[:, None, None]].sum())
+    gone = float((image.astype(np.float64) - alone.image)[:, alone.mask].sum())
+    return gone / kept if kept > 0 else 0.0
 
 
 def _by_distance(
