@@ -125,10 +125,15 @@ export class EmbeddedSource implements Source {
     for (let row = 0; row < n; row++) {
       let sum = 0;
       for (let d = 0; d < dim; d++) sum += unit[row * dim + d] * wanted[d];
-      scores[row] = sum;
+      scores[row] = sum; // NaN where there is no vector
     }
-    const order = Uint32Array.from({ length: n }, (_, i) => i).filter((row) => !examples.has(row)).sort((a, b) => scores[b] - scores[a]);
-    const hits = Array.from(order.subarray(0, query.k), (row) => ({ row, id: this.data.rows[row]?.id ?? String(row), similarity: scores[row] }));
+    const order = Uint32Array.from({ length: n }, (_, i) => i).filter((row) => !examples.has(row) && !Number.isNaN(scores[row])).sort((a, b) => scores[b] - scores[a]);
+    const alike = (row: number) => {
+      let sum = 0; // the mean cosine with the examples, as the server tells it
+      for (const like of query.like) for (let d = 0; d < dim; d++) sum += unit[row * dim + d] * unit[like * dim + d];
+      return sum / query.like.length;
+    };
+    const hits = Array.from(order.subarray(0, query.k), (row) => ({ row, id: this.data.rows[row]?.id ?? String(row), similarity: alike(row) }));
     return Promise.resolve({ hits, n_searched: order.length });
   }
 
@@ -215,7 +220,7 @@ export function direction(unit: Float32Array, dim: number, like: number[], unlik
     for (const row of rows) for (let d = 0; d < dim; d++) out[d] += (sign * unit[row * dim + d]) / rows.length;
   };
   add(like, 1);
-  add(unlike, like.length ? -0.5 : -1);
+  add(unlike, -0.5); // as morphospace.search weighs them
   normalise(out);
   return out;
 }

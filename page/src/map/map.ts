@@ -64,7 +64,8 @@ export class MapView {
     }
     this.listen();
     ctx.store.on(["selection"], () => this.marks());
-    ctx.store.on(["chosen", "like", "unlike", "dropped", "thumbs"], () => this.overlay.draw());
+    ctx.store.on(["chosen", "like", "unlike", "dropped"], () => this.overlay.draw());
+    ctx.store.on(["thumbs"], () => this.overlay.moved(false));
   }
 
   get drawable(): boolean {
@@ -143,7 +144,7 @@ export class MapView {
       out[4 * k + 3] = shown[row] ? 255 : 0;
     }
     this.renderer.setColours(out);
-    this.renderer.redraw();
+    this.overlay.moved(false); // other points may show their pictures now
   }
 
   colourOf(row: number): string {

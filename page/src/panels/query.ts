@@ -48,8 +48,8 @@ export class QueryPanel {
       }), rows.length ? null : h("span", { class: "quiet" }, "none"));
     fill(this.examples, group("Yes", like, "like"), group("No", unlike, "unlike"));
     const { chosen } = store.state;
-    if (!like.length && !unlike.length) {
-      this.answer.textContent = "Give examples: choose an object and press Y (more like this) or N (less like this), or use the buttons under the pictures.";
+    if (!like.length) {
+      this.answer.textContent = unlike.length ? "Add at least one object that you want more of." : "Give examples: choose an object and press Y (more like this) or N (less like this), or use the buttons under the pictures.";
       if (chosen >= 0) fill(this.tools, h("button", { type: "button", class: "button", onclick: () => store.set({ like: [chosen] }) }, "Use the chosen object"));
       else fill(this.tools);
       this.strip.show([]);
@@ -68,7 +68,7 @@ export class QueryPanel {
     const { like, unlike, where } = ctx.store.state;
     const asked = ++this.asked;
     this.show();
-    if (!like.length && !unlike.length) {
+    if (!like.length) {
       this.onHits([]);
       return;
     }

@@ -1766,9 +1766,8 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			"chosen",
 			"like",
 			"unlike",
-			"dropped",
-			"thumbs"
-		], () => this.overlay.draw());
+			"dropped"
+		], () => this.overlay.draw()), e.store.on(["thumbs"], () => this.overlay.moved(!1));
 	}
 	get drawable() {
 		return this.renderer !== null;
@@ -1813,7 +1812,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			let a = n[i];
 			r[4 * i] = e[3 * a], r[4 * i + 1] = e[3 * a + 1], r[4 * i + 2] = e[3 * a + 2], r[4 * i + 3] = t[a] ? 255 : 0;
 		}
-		this.renderer.setColours(r), this.renderer.redraw();
+		this.renderer.setColours(r), this.overlay.moved(!1);
 	}
 	colourOf(e) {
 		return this.rgb ? `rgb(${this.rgb[3 * e]} ${this.rgb[3 * e + 1]} ${this.rgb[3 * e + 2]})` : "currentColor";
@@ -2828,7 +2827,7 @@ var Dt = class {
 		}), n.length ? null : v("span", { class: "quiet" }, "none"));
 		y(this.examples, r("Yes", t, "like"), r("No", n, "unlike"));
 		let { chosen: i } = e.state;
-		!t.length && !n.length && (this.answer.textContent = "Give examples: choose an object and press Y (more like this) or N (less like this), or use the buttons under the pictures.", i >= 0 ? y(this.tools, v("button", {
+		t.length || (this.answer.textContent = n.length ? "Add at least one object that you want more of." : "Give examples: choose an object and press Y (more like this) or N (less like this), or use the buttons under the pictures.", i >= 0 ? y(this.tools, v("button", {
 			type: "button",
 			class: "button",
 			onclick: () => e.set({ like: [i] })
@@ -2839,7 +2838,7 @@ var Dt = class {
 	}
 	async run() {
 		let { ctx: e } = this, { like: t, unlike: n, where: r } = e.store.state, i = ++this.asked;
-		if (this.show(), !t.length && !n.length) this.onHits([]);
+		if (this.show(), !t.length) this.onHits([]);
 		else {
 			this.answer.textContent = "Searching …";
 			try {
@@ -3478,13 +3477,17 @@ var Ht = 65535, Ut = class {
 			for (let a = 0; a < n; a++) i += t[e * n + a] * r[a];
 			o[e] = i;
 		}
-		let s = Uint32Array.from({ length: a }, (e, t) => t).filter((e) => !i.has(e)).sort((e, t) => o[t] - o[e]), c = Array.from(s.subarray(0, e.k), (e) => ({
+		let s = Uint32Array.from({ length: a }, (e, t) => t).filter((e) => !i.has(e) && !Number.isNaN(o[e])).sort((e, t) => o[t] - o[e]), c = (r) => {
+			let i = 0;
+			for (let a of e.like) for (let e = 0; e < n; e++) i += t[r * n + e] * t[a * n + e];
+			return i / e.like.length;
+		}, l = Array.from(s.subarray(0, e.k), (e) => ({
 			row: e,
 			id: this.data.rows[e]?.id ?? String(e),
-			similarity: o[e]
+			similarity: c(e)
 		}));
 		return Promise.resolve({
-			hits: c,
+			hits: l,
 			n_searched: s.length
 		});
 	}
@@ -3564,7 +3567,7 @@ function Kt(e, t, n, r) {
 	let i = new Float32Array(t), a = (n, r) => {
 		for (let a of n) for (let o = 0; o < t; o++) i[o] += r * e[a * t + o] / n.length;
 	};
-	return a(n, 1), a(r, n.length ? -.5 : -1), Gt(i), i;
+	return a(n, 1), a(r, -.5), Gt(i), i;
 }
 // src/widget.ts
 async function qt({ model: e, el: t }) {
