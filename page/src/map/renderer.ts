@@ -37,7 +37,7 @@ export interface View {
   ty: number;
 }
 
-const CHUNK = 60_000;
+const CHUNK = 120_000;
 const FRAME_MS = 34;
 
 export class Renderer {
@@ -51,7 +51,7 @@ export class Renderer {
   private n = 0;
   private frame = 0;
   private drawn = 0;
-  private budget = 100_000;
+  private budget = 50_000;
   private view: View = { sx: 1, sy: 1, tx: 0, ty: 0 };
   private lastMove = 0;
   private moving = false;
@@ -198,7 +198,7 @@ export class Renderer {
     if (!took || took > 400) return;
     this.stats.frames.push(took);
     if (this.stats.frames.length > 120) this.stats.frames.shift();
-    if (took > FRAME_MS) this.budget = Math.max(15_000, Math.round(this.budget * 0.8));
+    if (took > FRAME_MS) this.budget = Math.max(15_000, Math.round(this.budget * (took > 2 * FRAME_MS ? 0.6 : 0.8)));
     else if (took < 22) this.budget = Math.min(Math.max(this.n, 15_000), Math.round(this.budget * 1.1));
   }
 

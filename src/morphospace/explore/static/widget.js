@@ -1574,7 +1574,7 @@ function at(e, t, n) {
 	return e.set(a, [...e.get(a) ?? [], [t, n]]), !0;
 }
 // src/map/renderer.ts
-var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", st = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", ct = 6e4, lt = 34, ut = class {
+var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", st = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", ct = 12e4, lt = 34, ut = class {
 	canvas;
 	gl;
 	program;
@@ -1586,7 +1586,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	n = 0;
 	frame = 0;
 	drawn = 0;
-	budget = 1e5;
+	budget = 5e4;
 	view = {
 		sx: 1,
 		sy: 1,
@@ -1694,7 +1694,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	};
 	adapt(e) {
 		let t = this.lastMove ? e - this.lastMove : 0;
-		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > lt ? this.budget = Math.max(15e3, Math.round(this.budget * .8)) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
+		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > lt ? this.budget = Math.max(15e3, Math.round(this.budget * (t > 68 ? .6 : .8))) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
 	}
 	draw(e, t) {
 		let { gl: n, uniforms: r } = this;
