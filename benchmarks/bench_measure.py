@@ -40,7 +40,7 @@ NAMES = {
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--images", type=Path, help="folder of pictures; simulated spirals without it")
+    parser.add_argument("--images", type=Path, help="folder of pictures; simulated galaxies without it")
     parser.add_argument("--objects", type=int, default=2000, help="objects")
     parser.add_argument("--repeats", type=int, default=3, help="times that all are measured, for the clock")
     parser.add_argument("--kept", type=Path, help="JSON file in which statmorph's figures are kept between runs")
@@ -99,7 +99,7 @@ def read_pictures(options) -> list[np.ndarray]:
 
 
 def simulated(options) -> list[np.ndarray]:
-    sky = simulate("spiral", n=options.objects, size=64, seed=options.seed)
+    sky = simulate("galaxy", n=options.objects, size=64, seed=options.seed)
     return [np.asarray(sky.image(row), np.float32).reshape(-1, 64, 64).mean(axis=0) for row in range(len(sky))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from morphospace._manifest import replacing, software_versions
 from morphospace.config import nearest
-from morphospace.errors import DataError, StoreError
+from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.science.morphometry.flags import BAD
 from morphospace.science.morphometry.planes import Plane, read_planes
 from morphospace.science.morphometry.quantities import QUANTITIES
@@ -33,9 +33,6 @@ _ABOUT = b"morphospace"
 _VERSION = 1
 _ROWS = 512
 _PIXELS = 2**24  # read at a time at most
-
-#: What gives the segmentation of one image: takes level-subtracted plane and valid pixels, (H, W) each.
-Segmenter = Callable[[NDArray[np.float64], NDArray[np.bool_]], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def measure(
     DataError
         If there is no cutout, or `labels` lacks an id or does not fit its image.
     ConfigError
-        If the band is unknown.
+        If the band is unknown, or the device not there.
     StoreError
         If `out` is there and `overwrite` is not given, or it cannot be written.
 
@@ -158,13 +155,14 @@ def measure(
         msg = "there is nothing to measure: the store has no cutouts."
         raise DataError(msg)
     path = None if out is None else _free(Path(out), overwrite=overwrite)
+    place = _device(device)
     how = segmentation or Segmentation()
     found: dict[str, list[NDArray[Any]]] = {}
     ids: list[str] = []
     with tqdm(total=len(cutouts), desc="measure", unit="object", disable=None) as bar:
         for block in _blocks(read_planes(cutouts, band)):
             ids.extend(plane.id for plane in block)
-            for name, values in _measure_block(block, how, labels, torch.device(device)).items():
+            for name, values in _measure_block(block, how, labels, place).items():
                 found.setdefault(name, []).append(values)
             bar.update(len(block))
     about = {
@@ -178,6 +176,17 @@ def measure(
     if path is not None:
         _write(table, path)
     return Measures(table, about, path)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        place = torch.device(name)
+    except RuntimeError:
+        place = torch.device("meta")
+    if place.type not in ("cpu", "cuda") or (place.type == "cuda" and not torch.cuda.is_available()):
+        msg = f"device '{name}' is not there; give cpu, or cuda where torch finds a card."
+        raise ConfigError(msg)
+    return place
 
 
 def _free(path: Path, *, overwrite: bool) -> Path:

@@ -77,7 +77,7 @@ def sums_within(running: Tensor, shape: Ellipses, radius: Tensor, images: Tensor
     -----
     The same as the overlap of ellipse and pixels: along x the ellipse cuts a row at two places, between which the
     running sum is exact; along y the width is integrated over each row by three Gauss-Legendre nodes laid on the part of
-    the row inside. Areas are within 2e-4 of the exact for radii from 2 pixels.
+    the row inside. Areas are within 1e-3 of the exact for radii from 2 pixels, 1e-4 from 10.
     """
     if not radius.numel():
         return radius.new_zeros((len(radius), running.shape[1], radius.shape[1]))
@@ -119,6 +119,7 @@ class Cuts(NamedTuple):
 def cut_rows(shape: Ellipses, radius: Tensor, size: Sequence[int]) -> Cuts:
     """Cut the rows of planes whose running sums have `size`, (H, W + 1), by ellipses (B, R)."""
     height, columns = size
+    radius = torch.nan_to_num(radius).clamp(min=0)  # of sources without light: what comes of them is flagged
     rows, low, span = _rows(shape, radius, height)
     sine, cosine = torch.sin(shape.angle), torch.cos(shape.angle)
     q = shape.ratio

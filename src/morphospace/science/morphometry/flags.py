@@ -69,8 +69,8 @@ DEFINITIONS: tuple[ShapeFlagDefinition, ...] = (
     ShapeFlagDefinition(
         ShapeFlag.NO_PETROSIAN,
         "no Petrosian radius",
-        "The brightness does not fall to 0.2 of the mean within the image, or has within the first pixel: what is built on "
-        "the radius is NaN.",
+        "The brightness does not fall to 0.2 of the mean, does so within the first pixel, or where three quarters of the "
+        "ring are masked or beyond the stamp: what is built on the radius is NaN.",
     ),
     ShapeFlagDefinition(
         ShapeFlag.NO_SKY,

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from morphospace.science.morphometry.apertures import Ellipses, sums_within
+from morphospace.science.morphometry.apertures import Ellipses, area, sums_within
 
 __all__ = ["Petrosian", "growth_radii", "petrosian_radius"]
 
 ETA = 0.2  # of the surface brightness within, that at the Petrosian radius; Lotz+ 2004, eq. 4
 RING = 1.0  # width of the rings in which that is measured, pixels
+_SEEN = 0.25  # of the ring at the radius, the least that must be valid pixels of the stamp
 _GRID = 100  # radii among which the first below eta is looked for
 _AT_ONCE = 10  # of them are measured at a time; most images need no more than a few tens
 _STEPS = 8  # of the root finder; regula falsi halves the interval at least every second one
@@ -26,7 +27,7 @@ class Petrosian(NamedTuple):
     """Petrosian radii (B,), pixels, and where they mean nothing."""
 
     radius: Tensor
-    outside: Tensor  # bool: the brightness never falls that far, or it has within the first pixel
+    outside: Tensor  # bool: the brightness falls that far only beyond the image, or within the first pixel
 
 
 def petrosian_radius(running: Tensor, shape: Ellipses, largest: Tensor) -> Petrosian:
@@ -76,7 +77,10 @@ def petrosian_radius(running: Tensor, shape: Ellipses, largest: Tensor) -> Petro
         radius[some] = _crossing(
             lambda r: _excess(running, family, r[:, None], some)[:, 0], *(v[some] for v in bracket)
         )
-    return Petrosian(radius, ~inside)
+    edges = torch.stack([radius - RING / 2, radius + RING / 2], 1)
+    seen = sums_within(running, shape, edges)[:, 1].diff(dim=1)[:, 0]
+    ring = area(shape, edges).diff(dim=1)[:, 0]
+    return Petrosian(radius, ~inside | (seen < _SEEN * ring))
 
 
 def _excess(running: Tensor, shape: Ellipses, radius: Tensor, images: Tensor) -> Tensor:

@@ -85,6 +85,8 @@ def segment(plane: NDArray[np.floating[Any]], valid: NDArray[np.bool_], how: Seg
         0 is background; sources count from 1. All 0 where nothing stands out. Where the noise of the smoothed image is
         0 (masked clouds, clipped maps), everything above the level counts.
     """
+    if not valid.any():
+        return np.zeros(plane.shape, dtype=np.int32)
     filled = np.where(valid, plane, 0)
     width = how.smoothing / _FWHM
     smooth = ndimage.gaussian_filter(filled, width, mode="nearest") if width else filled
