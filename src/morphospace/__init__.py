@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.science.measure import Measures, measure
     from morphospace.science.morphometry.flags import ShapeFlag
     from morphospace.science.morphometry.segmentation import Segmentation
+    from morphospace.science.relate import relate
     from morphospace.sky.archives.datasets import datasets
     from morphospace.sky.archives.download import download
     from morphospace.sky.archives.fetch import fetch
@@ -103,6 +104,7 @@ _PUBLIC = {
     "plot_map": "morphospace.space.map_figure",
     "plot_views": "morphospace.learn.gallery",
     "project": "morphospace.space.project",
+    "relate": "morphospace.science.relate",
     "save_figure": "morphospace.space.figures",
     "search": "morphospace.space.search",
     "simulate": "morphospace.sky.simulate",
@@ -166,6 +168,7 @@ __all__ = [  # noqa: RUF022 - in plain order, capitals first
     "plot_map",
     "plot_views",
     "project",
+    "relate",
     "save_figure",
     "search",
     "simulate",
