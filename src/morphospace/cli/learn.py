@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from morphospace.cli.faint import injection_options, measure_completeness, wants_injection
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit, refuse_existing
 from morphospace.cli.pipeline import Pipeline, check, config_of_run, merged
@@ -44,7 +45,9 @@ _PRESET = (
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any key of a config: method.ema_decay=0.9"
 )
 @click.option(
-    "--method", "method__name", help="SimCLR (the default), BYOL or VICReg; options by --set method.KEY=VALUE."
+    "--method",
+    "method__name",
+    help="SimCLR (the default), BYOL, VICReg, AE, VAE, VaDE or AstroVaDEr; options by --set method.KEY=VALUE.",
 )
 @options_from(_ENCODER, "encoder", skip=("bands",), rename={"name": "encoder"})
 @click.option("--views", "views__preset", help=_PRESET)
@@ -153,16 +156,21 @@ def _images(paths: tuple[str, ...]) -> tuple[Any, int]:
     examples=[
         "morphospace doctor runs/byol",
         "morphospace doctor runs/byol labelled.cutouts --labels TYPE --instruments TELESCOP",
+        "morphospace doctor runs/byol disks.cutouts --inject --out how-faint --sizes 4 --sizes 10",
     ],
 )
 @click.argument("run", type=click.Path())
 @click.argument("cutouts", type=click.Path(), required=False)
 @options_from(_DOCTOR, "doctor", skip=("run", "data", "encoder"))
-def doctor_command(config: dict[str, Any], run: str, cutouts: str | None) -> None:
+@injection_options
+def doctor_command(config: dict[str, Any], run: str, cutouts: str | None, **injection: Any) -> None:  # noqa: ANN401
     """Judge a run."""
     from morphospace.learn.doctor import doctor
     from morphospace.sky.cutouts import Cutouts
 
+    if wants_injection(config, injection):
+        measure_completeness(config, run, cutouts, injection)
+        return
     data = None if cutouts is None else Cutouts.open(cutouts)
     health = call_from(config.get("doctor", {}), partial(doctor, run, data), "doctor", source=SOURCE)
     result = {"verdict": str(health.verdict), "sentences": health.sentences, "figures": health.figures}

@@ -127,11 +127,14 @@ class Pipeline:
 
         bands = first_shape(data)[0] if len(data) else 1
         views = self.views("radio" if bands == 1 else "optical")
-        target = partial(train, self.method(bands), data, views=views)
+        target = partial(train, self.method(bands, views.prepare.size), data, views=views)
         return call_from(self.table("train", without=_BESIDE["train"]), target, "train", source=self.source)
 
-    def method(self, bands: int) -> Method:
-        """Build the method and its encoder; the weights' start is that of the seed in [train]."""
+    def method(self, bands: int, size: int) -> Method:
+        """Build the method and its encoder; the weights' start is that of the seed in [train].
+
+        A decoder makes images of the size of the views, unless [method] says otherwise.
+        """
         import torch
 
         from morphospace.learn.encoders import encoder
@@ -139,8 +142,11 @@ class Pipeline:
 
         torch.manual_seed(self.table("train").get("seed", signature(train).parameters["seed"].default))
         network = call_from({"bands": bands, **self.table("encoder")}, encoder, "encoder", source=self.source)
-        target = partial(self._method_class(), network)
-        return call_from(self.table("method", without=_BESIDE["method"]), target, "method", source=self.source)
+        kind = self._method_class()
+        table = self.table("method", without=_BESIDE["method"])
+        if "size" in signature(kind).parameters:
+            table = {"size": size, **table}
+        return call_from(table, partial(kind, network), "method", source=self.source)
 
     def views(self, preset: str) -> Views:
         """Build the views; `preset` is that of a config without one."""

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from morphospace._parts import one_batch
 from morphospace.errors import ConfigError, ShapeError, StoreError
 from morphospace.learn.data import check_noise, collate_stacks
+from morphospace.learn.devices import named_device
 from morphospace.learn.layers import fold_norms
 from morphospace.learn.memory import keep_freed_memory
 from morphospace.learn.methods import Method
@@ -162,7 +163,7 @@ class Embedder:
             raise ConfigError(msg)
         self.run = run
         self.average = average
-        self.device = torch.device(_device(device))
+        self.device = named_device(device)
         self.method = load_method(run, network=encoder).to(self.device)
         if self.method.encoder_recipe:
             fold_norms(self.method.encoder)
@@ -299,10 +300,12 @@ class Embedder:
         found = {k: v.float() for k, v in method.outputs(x).items()}
         plain = found["vector"].cpu()
         if self.average == "d4":
+            averaged = [key for key in found if key not in method.upright]
             for turned in symmetries(x):
-                for key, value in method.outputs(turned).items():
-                    found[key] = found[key] + value.float()
-            found = {key: value / 8 for key, value in found.items()}
+                seen = method.outputs(turned)
+                for key in averaged:
+                    found[key] = found[key] + seen[key].float()
+            found |= {key: found[key] / 8 for key in averaged}
         # novelty is measured on the upright vector, as the reference was
         away = plain.double() - self._mean
         distance = ((away @ self._precision) * away).sum(dim=1).clamp_min(0).sqrt()
@@ -358,17 +361,6 @@ def _stacked(group: list[pa.RecordBatch]) -> list[Stack]:
 def _first_stack(data: Cutouts | Samples) -> Iterator[Stack]:
     if len(data):
         yield from stacks(data, [0])
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # a name that torch does not know, or a device that is not there
-        msg = f"device '{name}' cannot be used ({str(error).splitlines()[0]}); use 'auto' or 'cpu'."
-        raise ConfigError(msg) from None
-    return name
 
 
 def _done_rows(writer: EmbeddingsWriter, data: Cutouts | Samples, out: Path) -> int:

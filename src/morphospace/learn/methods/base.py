@@ -71,6 +71,8 @@ class Method(nn.Module):
         Whether the batch shall carry flux and masks.
     needs_plain : bool
         Whether the batch shall carry, as its last view, the image as it is.
+    upright : tuple of str
+        Columns of `outputs` that are no quantities to be averaged over turned images: `embed` keeps those of the upright one.
     stretch : Stretch
         The curve between flux and views; `train` sets it to that of its views.
     paper, bibtex : str
@@ -83,6 +85,7 @@ class Method(nn.Module):
     view_sizes: tuple[float, ...] = (1.0, 1.0)
     needs_flux: bool = False
     needs_plain: bool = False
+    upright: tuple[str, ...] = ()
     stretch: Stretch = Stretch("linear")
 
     def __init__(self, encoder: nn.Module, *, layer: str | int | None = None, decorrelate: float = 0.0) -> None:

@@ -294,6 +294,8 @@ class VaDE(VAE):
         dimensions, component = (part * one + (1 - part) * other for one, other in zip(learns, holds, strict=True))
         return Divergence(dimensions, component, weight)
 
+    upright = ("component", "probability")  # a mean of numbers of components is none
+
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """Return what `VAE` does, and "component", the number of the most probable one, with its "probability".
 

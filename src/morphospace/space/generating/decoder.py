@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, DataError, ShapeError
 from morphospace.learn.data import check_noise, collate_stacks
+from morphospace.learn.devices import named_device
 from morphospace.learn.methods import METHODS, Method
 from morphospace.learn.methods.vae import VAE
 from morphospace.learn.prepare import Preparation
@@ -21,7 +22,6 @@ from morphospace.learn.views import plain_view
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.stacks import stacks
-from morphospace.space.embed import _device as named_device
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.generating.density import Gaussians
 
@@ -86,7 +86,7 @@ class Decoder:
         if batch_size < 1:
             msg = f"batch_size must be at least 1; got {batch_size}."
             raise ConfigError(msg)
-        self.device = torch.device(named_device(device))
+        self.device = named_device(device)
         self.dtype: torch.dtype = getattr(torch, numbers)
         self.preparation = preparation
         self.run = run
