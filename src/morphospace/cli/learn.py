@@ -47,7 +47,7 @@ _PRESET = (
 @click.option(
     "--method",
     "method__name",
-    help="SimCLR (the default), BYOL, VICReg, AE, VAE, VaDE or AstroVaDEr; options by --set method.KEY=VALUE.",
+    help="SimCLR (the default), BYOL, VICReg, AE, VAE, VaDE, AstroVaDEr; options: --set method.KEY=VALUE.",
 )
 @options_from(_ENCODER, "encoder", skip=("bands",), rename={"name": "encoder"})
 @click.option("--views", "views__preset", help=_PRESET)
