@@ -1,0 +1,69 @@
+"""How faint, and which pixels: doctor --inject, and the verb segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import click
+
+from morphospace.cli.options import SOURCE, options_from, state
+from morphospace.cli.output import emit
+from morphospace.config import call_from
+
+__all__ = ["injection_options", "measure_completeness", "wants_injection"]
+
+_INJECT = "morphospace.science.inject:inject"
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def injection_options(function: F) -> F:
+    """Add --inject and its options to a command."""
+    options = (
+        click.option(
+            "--inject", is_flag=True, help="Put simulated objects into the noise of CUTOUTS: how faint is found?"
+        ),
+        click.option("--out", type=click.Path(), help="With --inject: folder for table, limits and figure."),
+        click.option("--embeddings", type=click.Path(), help="With --inject: embeddings of CUTOUTS by this run."),
+        click.option("--overwrite", is_flag=True, help="With --inject: replace what is in --out."),
+        options_from(_INJECT, "inject", skip=("run", "cutouts", "embeddings", "classifier", "seed")),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def wants_injection(config: Mapping[str, Any], injection: Mapping[str, Any]) -> bool:
+    """Tell whether a command shall inject, and refuse options that go with it where it shall not."""
+    if injection["inject"]:
+        return True
+    stray = [name for name in ("out", "embeddings", "overwrite") if injection[name]] or list(config.get("inject", {}))
+    if stray:
+        msg = f"--{stray[0]} goes with --inject"
+        raise click.UsageError(msg)
+    return False
+
+
+def measure_completeness(
+    config: Mapping[str, Any], run: str, cutouts: str | None, injection: Mapping[str, Any]
+) -> None:
+    """Inject, write what is asked for and say what came of it."""
+    from morphospace.science.inject import inject
+    from morphospace.sky.cutouts import Cutouts
+    from morphospace.space.embeddings import Embeddings
+
+    if cutouts is None:
+        msg = "--inject needs the cutouts whose noise it uses: morphospace doctor RUN CUTOUTS --inject"
+        raise click.UsageError(msg)
+    known = injection["embeddings"]
+    options = {"seed": config.get("doctor", {}).get("seed", 0)}
+    embeddings = None if known is None else Embeddings.open(known)
+    target = partial(inject, run, Cutouts.open(cutouts), embeddings=embeddings, **options)
+    found = call_from(dict(config.get("inject", {})), target, "inject", source=SOURCE)
+    lines, result = found.sentences, {"limits": found.limits.to_pylist(), "about": found.about}
+    if injection["out"] is not None:
+        folder = found.save(injection["out"], overwrite=injection["overwrite"])
+        result |= {"out": str(folder)}
+        lines = [*lines, f"table, limits and figure in '{folder}'"]
+    emit({**result, "sentences": found.sentences}, "\n".join(lines), as_json=state().json)
