@@ -34,6 +34,7 @@ VERBS = {
     "explore": ("morphospace.cli.explore", "Look at the space in the browser: map, clusters, odd ones, labels."),
     "generate": ("morphospace.cli.generate", "Make images with an autoencoder, and read what it has learned."),
     "measure": ("morphospace.cli.science", "Measure the shape of every object by the classical definitions."),
+    "predict": ("morphospace.cli.predict", "Predict classes, values or votes from labels, fused with tables."),
     "relate": ("morphospace.cli.relate", "Say what the axes of a space mean: against shapes and tables, as a page."),
     "export": ("morphospace.cli.space", "Write embeddings for TOPCAT, Excel, TensorBoard and others."),
     "run": ("morphospace.cli.whole", "Curate, train, embed and export from one config file."),

@@ -71,6 +71,7 @@ def predict(
     Returns
     -------
     Prediction
+        Its ``predictor``, fitted to all labelled objects (but a fold that calibrates), can be saved and asked for new ones.
 
     Raises
     ------
@@ -120,11 +121,11 @@ class _Folds:
             found.append((test, self._predict(model, test)))
             self._take_apart(model, test)
             self.weights.append(model.weights)
-        rest = self.fold < 0
+        rest, final = self.fold < 0, self._fit(None)
         if rest.any():
-            found.append((rest, self._predict(self._fit(None), rest)))
+            found.append((rest, self._predict(final, rest)))
         joined = _joined(self.all, self.fold, found)
-        return replace(joined, parts=self._contributions(joined), about=self._about())
+        return replace(joined, parts=self._contributions(joined), predictor=final, about=self._about())
 
     def _fit(self, f: int | None) -> Predictor:
         """Fit to all folds but one, or to all; with coverage the next fold calibrates."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from morphospace.errors import DataError, StoreError
 from morphospace.science.calibration import brier_score, calibration_error
 from morphospace.science.targets import Target
 from morphospace.science.votes import dirichlet_multinomial_loss, expected_fractions
+
+if TYPE_CHECKING:
+    from morphospace.science.predictor import Predictor
 
 __all__ = ["Contribution", "Prediction"]
 
@@ -80,6 +83,10 @@ class Prediction:
         Of each part, where there are several.
     questions : tuple of int
         Of votes.
+    about : dict
+        How it was made.
+    predictor : Predictor or None
+        What predicted the objects without label, and can predict new ones; not saved with the prediction.
     """
 
     ids: tuple[str, ...]
@@ -93,6 +100,7 @@ class Prediction:
     parts: tuple[Contribution, ...] = ()
     questions: tuple[int, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
+    predictor: Predictor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

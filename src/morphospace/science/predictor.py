@@ -114,6 +114,11 @@ class Predictor:
         return self._fused
 
     @property
+    def calibrated(self) -> bool:
+        """Whether it has been calibrated."""
+        return self._calibrated
+
+    @property
     def weights(self) -> dict[str, float]:
         """Weight of each part in the fusion."""
         fused = self.fused
