@@ -135,7 +135,7 @@ export class App {
     await Promise.all([state.map ? this.showMap() : Promise.resolve(), this.colour(), state.where ? this.applyWhere() : Promise.resolve()]);
     this.opened();
     for (const note of this.ctx.space.notes ?? []) this.notices.show(note, false);
-    if (state.chosen >= 0) void this.object.show(state.chosen);
+    if (state.chosen >= 0 && state.panel === "object") void this.object.show(state.chosen);
     this.ctx.root.dataset.ready = "true";
   }
 

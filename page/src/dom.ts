@@ -114,6 +114,9 @@ export function setOptions(select: HTMLSelectElement, options: { value: string; 
 
 export const whole = (n: number): string => Math.round(n).toLocaleString("en-GB");
 
+/** A count where there is little room: 950, 12K. */
+export const short = (n: number): string => n.toLocaleString("en-GB", { notation: "compact", maximumFractionDigits: 0 });
+
 /** A number as a table of measurements prints it. */
 export function number(value: number): string {
   if (!Number.isFinite(value)) return "–";

@@ -1,6 +1,6 @@
 import { colourChoices } from "./colouring";
 import type { Context } from "./context";
-import { choice, fill, h, icon, iconButton, plural, setOptions, whole } from "./dom";
+import { choice, fill, h, icon, iconButton, plural, setOptions, short, whole } from "./dom";
 import type { Notices } from "./notice";
 import type { MainView, PanelName } from "./state";
 
@@ -149,7 +149,7 @@ export class Frame {
     this.status.textContent = parts.join(" · ");
     this.filterNote.textContent = filter ? whole(filter.length) : "";
     const tab = this.tabs.get("tab-selection");
-    if (tab) fill(tab, "Selection", selection.length ? h("span", { class: "count" }, whole(selection.length)) : null);
+    if (tab) fill(tab, "Selection", selection.length ? h("span", { class: "count" }, short(selection.length)) : null);
     if (selection.length || filter) this.ctx.say(parts.slice(1).join(", "));
   }
 

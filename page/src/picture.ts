@@ -177,7 +177,8 @@ export class PictureControls {
     const { picture } = this.ctx.store.state;
     for (const control of this.element.querySelectorAll<HTMLInputElement | HTMLSelectElement>("[data-key]")) {
       if (control === document.activeElement) continue;
-      const value = picture[control.dataset.key as keyof Picture];
+      const key = control.dataset.key as keyof Picture;
+      const value = key === "bands" ? bandsShown(picture, this.bands) : picture[key];
       if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = Boolean(value);
       else if (Array.isArray(value)) control.value = value.join();
       else control.value = String(value);

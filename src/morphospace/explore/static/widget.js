@@ -387,7 +387,10 @@ function C(e, t, n) {
 	}
 	e.value = n;
 }
-var w = (e) => Math.round(e).toLocaleString("en-GB");
+var w = (e) => Math.round(e).toLocaleString("en-GB"), ce = (e) => e.toLocaleString("en-GB", {
+	notation: "compact",
+	maximumFractionDigits: 0
+});
 function T(e) {
 	if (!Number.isFinite(e)) return "–";
 	if (Number.isInteger(e) && Math.abs(e) < 1e7) return w(e);
@@ -395,21 +398,21 @@ function T(e) {
 	return t !== 0 && (t < .001 || t >= 1e6) ? e.toExponential(2) : e.toPrecision(4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 var E = (e, t, n = `${t}s`) => `${w(e)} ${e === 1 ? t : n}`;
-function ce(e, t) {
+function le(e, t) {
 	let n = URL.createObjectURL(e), r = v("a", {
 		href: n,
 		download: t
 	});
 	document.body.append(r), r.click(), r.remove(), setTimeout(() => URL.revokeObjectURL(n), 1e4);
 }
-function le(e, t) {
+function ue(e, t) {
 	let n = 0;
 	return (...r) => {
 		window.clearTimeout(n), n = window.setTimeout(() => t(...r), e);
 	};
 }
 // src/drop.ts
-var ue = class {
+var de = class {
 	ctx;
 	map;
 	panel;
@@ -467,18 +470,18 @@ var ue = class {
 			t.notice(`${n.name} is placed${r ? " (the star on the map)" : ""}; ${E(n.hits.length, "similar object")}.`), await this.panel.showDropped(n);
 		});
 	}
-}, de = {
+}, fe = {
 	object: "Object",
 	selection: "Selection",
 	query: "Query",
 	clusters: "Clusters",
 	odd: "Odd ones",
 	label: "Label"
-}, fe = {
+}, pe = {
 	map: ["Map", "map"],
 	gallery: ["Gallery", "grid"],
 	table: ["Table", "table"]
-}, pe = class {
+}, me = class {
 	ctx;
 	views;
 	panels;
@@ -551,7 +554,7 @@ var ue = class {
 			role: "tablist",
 			"aria-label": "View"
 		});
-		for (let [e, [t, n]] of Object.entries(fe)) {
+		for (let [e, [t, n]] of Object.entries(pe)) {
 			let r = v("button", {
 				type: "button",
 				role: "tab",
@@ -565,7 +568,7 @@ var ue = class {
 			}, b(n), v("span", {}, t));
 			this.tabs.set(`view-${e}`, r), a.append(r), this.views[e].id = `main-${e}`, this.views[e].setAttribute("role", "tabpanel"), this.views[e].setAttribute("aria-labelledby", `view-${e}`);
 		}
-		he(a), y(this.header, i, a, v("div", { class: "choosers" }, e, this.axes, t), v("div", { class: "filter" }, this.filter, x("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote), v("div", { class: "right" }, r.can.drop ? x("upload", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null, x("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }), x("help", "Keyboard and help (?)", () => this.openHelp())));
+		ge(a), y(this.header, i, a, v("div", { class: "choosers" }, e, this.axes, t), v("div", { class: "filter" }, this.filter, x("close", "Clear the filter", () => this.clearFilter(), { class: "icon-button clear" }), this.filterNote), v("div", { class: "right" }, r.can.drop ? x("upload", "Place a FITS file on the map, or drop it anywhere", () => document.getElementById("drop-input")?.click()) : null, x("sun", "Light or dark (D)", () => this.toggleTheme(), { class: "icon-button theme" }), x("help", "Keyboard and help (?)", () => this.openHelp())));
 	}
 	tabList() {
 		let e = v("div", {
@@ -573,7 +576,7 @@ var ue = class {
 			role: "tablist",
 			"aria-label": "Panels"
 		});
-		for (let [t, n] of Object.entries(de)) {
+		for (let [t, n] of Object.entries(fe)) {
 			if (!this.offered(t)) {
 				this.panels[t].hidden = !0;
 				continue;
@@ -593,7 +596,7 @@ var ue = class {
 			}, n);
 			this.tabs.set(`tab-${t}`, r), e.append(r), this.panels[t].id = `panel-${t}`, this.panels[t].setAttribute("role", "tabpanel"), this.panels[t].setAttribute("aria-labelledby", `tab-${t}`), this.panels[t].tabIndex = 0;
 		}
-		return he(e), e;
+		return ge(e), e;
 	}
 	offered(e) {
 		let { space: t, source: n } = this.ctx;
@@ -633,7 +636,7 @@ var ue = class {
 		let { filter: e, selection: t } = this.ctx.store.state, n = [E(this.ctx.space.n, "object")];
 		e && n.push(`${w(e.length)} match the filter`), t.length && n.push(`${w(t.length)} selected`), this.status.textContent = n.join(" · "), this.filterNote.textContent = e ? w(e.length) : "";
 		let r = this.tabs.get("tab-selection");
-		r && y(r, "Selection", t.length ? v("span", { class: "count" }, w(t.length)) : null), (t.length || e) && this.ctx.say(n.slice(1).join(", "));
+		r && y(r, "Selection", t.length ? v("span", { class: "count" }, ce(t.length)) : null), (t.length || e) && this.ctx.say(n.slice(1).join(", "));
 	}
 	async filtering(e) {
 		try {
@@ -649,9 +652,9 @@ var ue = class {
 		});
 	}
 	startTheme() {
-		let e = window.matchMedia("(prefers-color-scheme: dark)"), t = me("morphospace-theme");
+		let e = window.matchMedia("(prefers-color-scheme: dark)"), t = he("morphospace-theme");
 		this.setTheme(t ? t === "dark" : e.matches), e.addEventListener("change", () => {
-			me("morphospace-theme") || this.setTheme(e.matches);
+			he("morphospace-theme") || this.setTheme(e.matches);
 		});
 	}
 	setTheme(e) {
@@ -685,14 +688,14 @@ var ue = class {
 		]];
 	}
 };
-function me(e) {
+function he(e) {
 	try {
 		return window.localStorage.getItem(e);
 	} catch {
 		return null;
 	}
 }
-function he(e) {
+function ge(e) {
 	e.addEventListener("keydown", (t) => {
 		let n = t.key === "ArrowRight" ? 1 : t.key === "ArrowLeft" ? -1 : 0;
 		if (!n) return;
@@ -701,16 +704,16 @@ function he(e) {
 	});
 }
 // src/maths/scroll.ts
-var D = 8e6, ge = (e) => Math.min(e, D);
-function _e(e, t, n) {
+var D = 8e6, _e = (e) => Math.min(e, D);
+function ve(e, t, n) {
 	if (n <= 8e6) return e;
 	let r = e / Math.max(1, D - t);
 	return Math.min(1, r) * (n - t);
 }
-function ve(e, t, n) {
+function ye(e, t, n) {
 	return n <= 8e6 ? e : e / (n - t) * (D - t);
 }
-function ye(e, t, n, r) {
+function be(e, t, n, r) {
 	let i = Math.max(1, Math.floor((e + n) / (t + n)));
 	return {
 		columns: i,
@@ -718,14 +721,14 @@ function ye(e, t, n, r) {
 		step: (e + n) / i
 	};
 }
-function be(e, t, n) {
+function xe(e, t, n) {
 	let r = t.filter((t) => !Number.isNaN(e[t])), i = t.filter((t) => Number.isNaN(e[t]));
 	r.sort(n ? (t, n) => e[n] - e[t] || t - n : (t, n) => e[t] - e[n] || t - n);
 	let a = new Uint32Array(t.length);
 	return a.set(r), a.set(i, r.length), a;
 }
 // src/state.ts
-var xe = class {
+var Se = class {
 	state;
 	watchers = [];
 	pending = /* @__PURE__ */ new Set();
@@ -768,7 +771,7 @@ function k(e, t, n) {
 function A(e) {
 	return e.scope === "selection" ? e.selection : e.scope === "filter" ? e.filter : null;
 }
-function Se(e) {
+function Ce(e) {
 	let { store: t } = e, n = S("Show", [], "", (e) => t.set({ scope: e })), r = n.querySelector("select"), i = () => {
 		let { filter: n, selection: i, scope: a } = t.state, o = [{
 			value: "all",
@@ -788,7 +791,7 @@ function Se(e) {
 		"scope"
 	], i), i(), n;
 }
-function Ce(e) {
+function we(e) {
 	let { store: t } = e, n = v("button", {
 		type: "button",
 		class: "button toggle",
@@ -799,7 +802,7 @@ function Ce(e) {
 	return t.on(["picking"], (e) => n.setAttribute("aria-pressed", String(e.picking))), n;
 }
 // src/gallery.ts
-var j = 4, we = 300, Te = .35, Ee = class {
+var j = 4, Te = 300, Ee = .35, De = class {
 	ctx;
 	element = v("section", {
 		class: "gallery-view",
@@ -837,7 +840,7 @@ var j = 4, we = 300, Te = .35, Ee = class {
 			this.sort = e, this.list();
 		});
 		this.order = t.querySelector("select"), this.flip = x("down", "Largest first", () => {
-			this.descending = !this.descending, y(this.flip, De(this.descending)), this.flip.title = this.descending ? "Largest first" : "Smallest first", this.flip.setAttribute("aria-label", this.flip.title), this.list();
+			this.descending = !this.descending, y(this.flip, Oe(this.descending)), this.flip.title = this.descending ? "Largest first" : "Smallest first", this.flip.setAttribute("aria-label", this.flip.title), this.list();
 		});
 		let n = v("input", {
 			type: "range",
@@ -850,7 +853,7 @@ var j = 4, we = 300, Te = .35, Ee = class {
 				this.px = Number(n.value), this.reset();
 			}
 		});
-		this.element.append(v("div", { class: "view-tools" }, Se(e), t, this.flip, v("label", { class: "field" }, v("span", {}, "Size"), n), Ce(e), this.total), this.scroller), this.scroller.append(this.space), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.scroller.addEventListener("click", (e) => this.click(e)), e.thumbs.onLoad(() => this.paint()), e.store.on([
+		this.element.append(v("div", { class: "view-tools" }, Ce(e), t, this.flip, v("label", { class: "field" }, v("span", {}, "Size"), n), we(e), this.total), this.scroller), this.scroller.append(this.space), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.scroller.addEventListener("click", (e) => this.click(e)), e.thumbs.onLoad(() => this.paint()), e.store.on([
 			"scope",
 			"filter",
 			"view"
@@ -876,7 +879,7 @@ var j = 4, we = 300, Te = .35, Ee = class {
 		}, ..._(e.space).slice(1)], t), this.flip.hidden = !t;
 		let n = A(e.store.state);
 		t && await e.attempt(async () => {
-			n = be((await e.column(t)).values, n ?? Uint32Array.from({ length: e.space.n }, (e, t) => t), this.descending);
+			n = xe((await e.column(t)).values, n ?? Uint32Array.from({ length: e.space.n }, (e, t) => t), this.descending);
 		}), this.rows = n, this.total.textContent = E(this.n, "object"), this.scroller.scrollTop = 0, this.cursor = 0, this.reset();
 	}
 	reset() {
@@ -889,19 +892,19 @@ var j = 4, we = 300, Te = .35, Ee = class {
 		});
 	}
 	layout() {
-		let e = this.scroller.clientWidth - 8, t = this.scroller.clientHeight, { columns: n, lines: r, step: i } = ye(e, this.px, j, this.n), a = r * (this.px + j) + j;
+		let e = this.scroller.clientWidth - 8, t = this.scroller.clientHeight, { columns: n, lines: r, step: i } = be(e, this.px, j, this.n), a = r * (this.px + j) + j;
 		return {
 			columns: n,
 			step: i,
 			total: a,
 			height: t,
-			top: _e(this.scroller.scrollTop, t, a)
+			top: ve(this.scroller.scrollTop, t, a)
 		};
 	}
 	draw() {
 		if (this.hiddenNow || this.scroller.clientHeight === 0) return;
 		let { columns: e, step: t, total: n, height: r, top: i } = this.layout(), a = this.px + j;
-		this.space.style.height = `${ge(n)}px`;
+		this.space.style.height = `${_e(n)}px`;
 		let o = this.measure(i), s = o > 0 ? 4 : o < 0 ? 1 : 2, c = Math.max(0, Math.floor((i - (o > 0 ? 1 : o < 0 ? 4 : 2) * r) / a)) * e, l = Math.min(this.n, Math.ceil((i + (1 + s) * r) / a) * e);
 		for (let [e, t] of this.made) e >= c && e < l || (t.remove(), this.made.delete(e));
 		let u = this.scroller.scrollTop - i;
@@ -910,7 +913,7 @@ var j = 4, we = 300, Te = .35, Ee = class {
 			r.style.transform = `translate(${j + n % e * t}px, ${j + Math.floor(n / e) * a + u}px)`;
 		}
 		this.ctx.thumbs.drop();
-		let d = i + r / 2 + Math.max(-3 * r, Math.min(3 * r, o * Te)), f = (t) => Math.abs(Math.floor(t / e) * a - d);
+		let d = i + r / 2 + Math.max(-3 * r, Math.min(3 * r, o * Ee)), f = (t) => Math.abs(Math.floor(t / e) * a - d);
 		this.paint([...this.made.keys()].sort((e, t) => f(e) - f(t))), this.mark();
 	}
 	make(e) {
@@ -927,7 +930,7 @@ var j = 4, we = 300, Te = .35, Ee = class {
 		return this.speed = n > .25 ? 0 : .6 * this.speed + .4 * r, this.last = {
 			top: e,
 			time: t
-		}, window.clearTimeout(this.rest), Math.abs(this.speed) > we && (this.rest = window.setTimeout(() => this.schedule(), 300)), Math.abs(this.speed) > we ? this.speed : 0;
+		}, window.clearTimeout(this.rest), Math.abs(this.speed) > Te && (this.rest = window.setTimeout(() => this.schedule(), 300)), Math.abs(this.speed) > Te ? this.speed : 0;
 	}
 	paint(e = this.made.keys()) {
 		if (!this.hiddenNow) for (let t of e) {
@@ -979,11 +982,11 @@ var j = 4, we = 300, Te = .35, Ee = class {
 	}
 	bring() {
 		let { columns: e, height: t, total: n, top: r } = this.layout(), i = Math.floor(this.cursor / e) * (this.px + j), a = r;
-		i < r ? a = i : i + this.px + 8 > r + t && (a = i + this.px + 8 - t), a !== r && (this.scroller.scrollTop = ve(a, t, n)), this.schedule();
+		i < r ? a = i : i + this.px + 8 > r + t && (a = i + this.px + 8 - t), a !== r && (this.scroller.scrollTop = ye(a, t, n)), this.schedule();
 		let o = this.rowAt(this.cursor);
 		this.ctx.rows.get(o).then((e) => this.ctx.say(e.id));
 	}
-}, De = (e) => x(e ? "down" : "up", "", () => void 0).querySelector("svg"), Oe = [
+}, Oe = (e) => x(e ? "down" : "up", "", () => void 0).querySelector("svg"), ke = [
 	"asinh",
 	"log",
 	"sqrt",
@@ -999,31 +1002,31 @@ var j = 4, we = 300, Te = .35, Ee = class {
 	bands: [],
 	northUp: !0
 };
-function ke(e, t, n) {
+function Ae(e, t, n) {
 	return e === "linear" ? t : e === "sqrt" ? Math.sqrt(t) : e === "log" ? Math.log1p(1e3 * t) / Math.log1p(1e3) : Math.asinh(t / n) / Math.asinh(1 / n);
 }
-function Ae(e) {
+function je(e) {
 	return e.filter((e) => Number.isFinite(e)).sort();
 }
-function je(e, t) {
+function Me(e, t) {
 	if (!e.length) return NaN;
 	let n = Math.min(100, Math.max(0, t)) / 100 * (e.length - 1), r = Math.floor(n), i = e[Math.min(e.length - 1, r + 1)];
 	return e[r] + (n - r) * (i - e[r]);
 }
-function Me(e, t, n = NaN, r = NaN) {
-	let i = je(e, t.low), a = je(e, t.high);
+function Ne(e, t, n = NaN, r = NaN) {
+	let i = Me(e, t.low), a = Me(e, t.high);
 	return t.clip > 0 && Number.isFinite(n) && Number.isFinite(r) && (i = Math.max(i, n + t.clip * r)), [i, a > i ? a : i + Math.max(Math.abs(i) * 1e-6, 1e-12)];
 }
-function Ne(e, t, n, r, i, a) {
-	let o = t.map((t) => Me(e[t], r, i[t], a[t]));
-	if (t.length < 3 || !Pe(n)) return o;
+function Pe(e, t, n, r, i, a) {
+	let o = t.map((t) => Ne(e[t], r, i[t], a[t]));
+	if (t.length < 3 || !Fe(n)) return o;
 	let s = [Math.min(...o.map(([e]) => e)), Math.max(...o.map(([, e]) => e))];
 	return o.map(() => s);
 }
-var Pe = (e) => e.length >= 3 && /^r(ed)?$/i.test(e[0]) && /^g(reen)?$/i.test(e[1]) && /^b(lue)?$/i.test(e[2]), N = 1024;
-function Fe(e, t, n) {
+var Fe = (e) => e.length >= 3 && /^r(ed)?$/i.test(e[0]) && /^g(reen)?$/i.test(e[1]) && /^b(lue)?$/i.test(e[2]), N = 1024;
+function Ie(e, t, n) {
 	let r = e[0].length, i = new Uint8ClampedArray(4 * r), a = /* @__PURE__ */ new Uint8Array(1025);
-	for (let e = 0; e <= N; e++) a[e] = Math.round(255 * ke(n.curve, e / N, n.soft));
+	for (let e = 0; e <= N; e++) a[e] = Math.round(255 * Ae(n.curve, e / N, n.soft));
 	let o = l(n.ramp, n.reversed), s = t.map(([e, t]) => N / (t - e));
 	for (let n = 0; n < r; n++) {
 		let r = !0;
@@ -1049,7 +1052,7 @@ function Fe(e, t, n) {
 }
 function P(e, t) {
 	let n = t.length, r = e.bands.filter((e) => e >= 0 && e < n);
-	return r.length === 1 || r.length === 3 ? r : n < 3 ? [0] : Pe(t) ? [
+	return r.length === 1 || r.length === 3 ? r : n < 3 ? [0] : Fe(t) ? [
 		0,
 		1,
 		2
@@ -1059,17 +1062,17 @@ function P(e, t) {
 		0
 	];
 }
-function Ie(e) {
+function Le(e) {
 	let t = [], n = 0;
 	for (let r = 0; r < e.length; r++) t.push((e[r] - n).toString(36)), n = e[r];
 	return t.join(".");
 }
-function Le(e) {
+function Re(e) {
 	if (!e) return [];
 	let t = 0, n = e.split(".").map((e) => t += parseInt(e, 36));
 	return n.every((e) => Number.isSafeInteger(e) && e >= 0) ? n : [];
 }
-var Re = [
+var ze = [
 	"curve",
 	"soft",
 	"low",
@@ -1080,30 +1083,30 @@ var Re = [
 	"bands",
 	"northUp"
 ];
-function ze(e) {
+function Be(e) {
 	let t = [];
-	for (let n of Re) {
+	for (let n of ze) {
 		let r = e[n];
 		String(r) !== String(M[n]) && t.push(`${n}:${typeof r == "boolean" ? Number(r) : Array.isArray(r) ? r.join(".") : r}`);
 	}
 	return t.join(",");
 }
-function Be(e) {
+function Ve(e) {
 	let t = { ...M };
 	for (let n of e.split(",")) {
 		let [e, r = ""] = n.split(":"), i = Number(r);
-		e === "curve" && Oe.includes(r) ? t.curve = r : e === "ramp" && /^[a-z]+$/.test(r) ? t.ramp = r : e === "reversed" || e === "northUp" ? t[e] = i === 1 : e === "bands" ? t.bands = r.split(".").map(Number).filter(Number.isInteger) : (e === "soft" || e === "low" || e === "high" || e === "clip") && Number.isFinite(i) && (t[e] = i);
+		e === "curve" && ke.includes(r) ? t.curve = r : e === "ramp" && /^[a-z]+$/.test(r) ? t.ramp = r : e === "reversed" || e === "northUp" ? t[e] = i === 1 : e === "bands" ? t.bands = r.split(".").map(Number).filter(Number.isInteger) : (e === "soft" || e === "low" || e === "high" || e === "clip") && Number.isFinite(i) && (t[e] = i);
 	}
 	return t.low >= 0 && t.low < t.high && t.high <= 100 || ([t.low, t.high] = [M.low, M.high]), t.soft > 0 || (t.soft = M.soft), t;
 }
-function Ve(e, t) {
+function He(e, t) {
 	let n = new URLSearchParams();
-	e.view !== "map" && n.set("view", e.view), e.panel !== "object" && n.set("panel", e.panel), e.map && n.set("map", e.map), (e.axes[0] !== 0 || e.axes[1] !== 1) && n.set("axes", e.axes.join(".")), e.colour && n.set("colour", e.colour), (e.ramp !== "viridis" || e.reversed) && n.set("ramp", e.ramp + (e.reversed ? "_r" : "")), e.off.size && e.off.size <= 64 && n.set("off", [...e.off].join(".")), e.where && n.set("where", e.where), e.chosen >= 0 && n.set("row", String(e.chosen)), e.selection.length && e.selection.length <= 500 && n.set("sel", Ie(e.selection)), e.like.length && n.set("like", e.like.join(".")), e.unlike.length && n.set("unlike", e.unlike.join(".")), (t.zoom !== 1 || t.x || t.y) && n.set("at", [
+	e.view !== "map" && n.set("view", e.view), e.panel !== "object" && n.set("panel", e.panel), e.map && n.set("map", e.map), (e.axes[0] !== 0 || e.axes[1] !== 1) && n.set("axes", e.axes.join(".")), e.colour && n.set("colour", e.colour), (e.ramp !== "viridis" || e.reversed) && n.set("ramp", e.ramp + (e.reversed ? "_r" : "")), e.off.size && e.off.size <= 64 && n.set("off", [...e.off].join(".")), e.where && n.set("where", e.where), e.chosen >= 0 && n.set("row", String(e.chosen)), e.selection.length && e.selection.length <= 500 && n.set("sel", Le(e.selection)), e.like.length && n.set("like", e.like.join(".")), e.unlike.length && n.set("unlike", e.unlike.join(".")), (t.zoom !== 1 || t.x || t.y) && n.set("at", [
 		t.x,
 		t.y,
 		t.zoom
 	].map((e) => Number(e.toPrecision(6))).join(","));
-	let r = ze(e.picture);
+	let r = Be(e.picture);
 	return r && n.set("pix", r), n.toString();
 }
 function F(e, t) {
@@ -1121,14 +1124,14 @@ function F(e, t) {
 	c.length === 2 && c.every((e) => e >= 0 && e < 3 && Number.isInteger(e)) && (r.axes = [c[0], c[1]]), r.colour = n.get("colour") ?? void 0;
 	let l = n.get("ramp");
 	l && ([r.ramp, r.reversed] = [l.replace(/_r$/, ""), l.endsWith("_r")]), n.get("off") && (r.off = n.get("off").split(".").map(Number).filter(Number.isInteger)), r.where = n.get("where") ?? void 0, n.has("row") && i(Number(n.get("row"))) && (r.chosen = Number(n.get("row")));
-	let u = Le(n.get("sel") ?? "").filter(i);
+	let u = Re(n.get("sel") ?? "").filter(i);
 	u.length && (r.selection = u), a("like").length && (r.like = a("like")), a("unlike").length && (r.unlike = a("unlike"));
 	let d = (n.get("at") ?? "").split(",").map(Number);
 	return d.length === 3 && d.every(Number.isFinite) && d[2] > 0 && (r.camera = {
 		x: d[0],
 		y: d[1],
 		zoom: d[2]
-	}), n.get("pix") && (r.picture = Be(n.get("pix"))), r;
+	}), n.get("pix") && (r.picture = Ve(n.get("pix"))), r;
 }
 // src/panels/strip.ts
 var I = class {
@@ -1177,7 +1180,7 @@ var I = class {
 	paint() {
 		if (this.element.isConnected || this.cards.length) for (let e of this.cards) this.ctx.source.can.thumbs && r(e.picture, this.ctx.thumbs.get(e.row), this.px);
 	}
-}, L = (e, t) => e.includes(t) ? e.filter((e) => e !== t) : [...e, t], He = [
+}, L = (e, t) => e.includes(t) ? e.filter((e) => e !== t) : [...e, t], Ue = [
 	["M  G  T", "map, gallery, table"],
 	["V  L  B", "move, lasso, box (Shift adds, Alt takes away)"],
 	["+  −  F", "zoom in, zoom out, whole map"],
@@ -1194,7 +1197,7 @@ var I = class {
 	["D", "light or dark"],
 	["Esc", "let go, close"],
 	["?", "this list"]
-], Ue = class {
+], We = class {
 	ctx;
 	map;
 	frame;
@@ -1206,7 +1209,7 @@ var I = class {
 	constructor(e, t, n, r) {
 		this.ctx = e, this.map = t, this.frame = n, this.label = r;
 		let i = v("dl", { class: "shortcuts" });
-		for (let [e, t] of He) i.append(v("dt", {}, ...e.split("  ").map((e) => v("kbd", {}, e))), v("dd", {}, t));
+		for (let [e, t] of Ue) i.append(v("dt", {}, ...e.split("  ").map((e) => v("kbd", {}, e))), v("dd", {}, t));
 		this.dialog.append(v("header", {}, v("h2", { id: "help-title" }, "Keyboard"), x("close", "Close", () => this.dialog.close())), i, v("p", { class: "quiet" }, "The address of this page restores what you see: copy it to keep a view. Nothing leaves this machine unless you open a link under “Sky”.")), e.root.append(this.dialog), n.openHelp = () => this.dialog.showModal(), e.root.addEventListener("keydown", (e) => this.key(e)), e.root !== document.body && (e.root.tabIndex = -1);
 	}
 	key(e) {
@@ -1255,7 +1258,7 @@ var I = class {
 			dropped: null
 		})) : e.set({ selection: /* @__PURE__ */ new Uint32Array() }) : this.map.setTool("pan");
 	}
-}, We = 112, R = class e {
+}, Ge = 112, R = class e {
 	ctx;
 	picture = v("div", { class: "thumb" });
 	name = v("div", { class: "id" });
@@ -1280,12 +1283,12 @@ var I = class {
 		}));
 	}
 	paint() {
-		this.row >= 0 && !this.element.hidden && r(this.picture, this.ctx.thumbs.get(this.row), We);
+		this.row >= 0 && !this.element.hidden && r(this.picture, this.ctx.thumbs.get(this.row), Ge);
 	}
 	hide() {
 		this.element.hidden = !0, this.row = -1;
 	}
-}, Ge = class {
+}, Ke = class {
 	ctx;
 	element = v("section", {
 		class: "legend",
@@ -1347,8 +1350,8 @@ var I = class {
 	x: 0,
 	y: 0,
 	zoom: 1
-}, Ke = .92, qe = [.5, 2e4], B = (e, t, n) => e.zoom * Math.min(t, n) * Ke / 2;
-function Je(e, t, n, r, i) {
+}, qe = .92, Je = [.5, 2e4], B = (e, t, n) => e.zoom * Math.min(t, n) * qe / 2;
+function Ye(e, t, n, r, i) {
 	let a = B(e, t, n);
 	return [t / 2 + (r - e.x) * a, n / 2 - (i - e.y) * a];
 }
@@ -1357,22 +1360,22 @@ function V(e, t, n, r, i) {
 	return [e.x + (r - t / 2) / a, e.y - (i - n / 2) / a];
 }
 function H(e, t, n, r, i, a) {
-	let [o, s] = V(e, t, n, r, i), c = Math.min(qe[1], Math.max(qe[0], e.zoom * a)), l = B({
+	let [o, s] = V(e, t, n, r, i), c = Math.min(Je[1], Math.max(Je[0], e.zoom * a)), l = B({
 		...e,
 		zoom: c
 	}, t, n);
-	return Ye({
+	return Xe({
 		x: o - (r - t / 2) / l,
 		y: s + (i - n / 2) / l,
 		zoom: c
 	});
 }
-var Ye = (e) => ({
+var Xe = (e) => ({
 	x: Math.min(1.2, Math.max(-1.2, e.x)),
 	y: Math.min(1.2, Math.max(-1.2, e.y)),
 	zoom: e.zoom
 });
-function Xe(e, t, n) {
+function Ze(e, t, n) {
 	let r = B(e, t, n), i = 2 * r / t, a = 2 * r / n;
 	return {
 		sx: i,
@@ -1382,13 +1385,13 @@ function Xe(e, t, n) {
 	};
 }
 // src/maths/strata.ts
-function Ze(e, t, n = 256, r = 1) {
+function Qe(e, t, n = 256, r = 1) {
 	let i = new Int32Array(t), a = new Uint32Array(n * n), o = 0;
 	for (let r = 0; r < t; r++) i[r] = U(e[2 * r], e[2 * r + 1], n), i[r] < 0 ? o++ : a[i[r]]++;
-	let s = et(r), c = new Uint32Array(n * n), l = new Float32Array(n * n);
+	let s = tt(r), c = new Uint32Array(n * n), l = new Float32Array(n * n);
 	for (let e = 0; e < l.length; e++) l[e] = s();
 	let u = new Uint16Array(t), d = /* @__PURE__ */ new Uint32Array(4098);
-	for (let e of Qe(t, s)) {
+	for (let e of $e(t, s)) {
 		let t = i[e], n = 4097;
 		if (t >= 0) {
 			let e = c[t]++;
@@ -1402,15 +1405,15 @@ function Ze(e, t, n = 256, r = 1) {
 	for (let e = 0; e < t; e++) p[f[u[e]]++] = e;
 	return p.subarray(0, t - o);
 }
-function* Qe(e, t) {
+function* $e(e, t) {
 	if (!e) return;
 	let n = Math.max(1, Math.floor(e * .618));
-	for (; $e(n, e) !== 1;) n++;
+	for (; et(n, e) !== 1;) n++;
 	let r = Math.floor(t() * e);
 	for (let t = 0; t < e; t++) yield r, r += n, r >= e && (r -= e);
 }
-var $e = (e, t) => t ? $e(t, e % t) : e;
-function et(e) {
+var et = (e, t) => t ? et(t, e % t) : e;
+function tt(e) {
 	let t = e >>> 0;
 	return () => {
 		t = t + 1831565813 >>> 0;
@@ -1424,7 +1427,7 @@ function U(e, t, n) {
 	return Math.min(n - 1, Math.max(0, Math.floor((t + 1) / 2 * n))) * n + r;
 }
 // src/maths/grid.ts
-var tt = class {
+var nt = class {
 	xy;
 	side;
 	start;
@@ -1464,7 +1467,7 @@ var tt = class {
 		}
 	}
 };
-function nt(e, t, n) {
+function rt(e, t, n) {
 	let r = n.length / 2, [i, a, o, s] = [
 		Infinity,
 		-Infinity,
@@ -1486,7 +1489,7 @@ function nt(e, t, n) {
 	return Uint32Array.from(c);
 }
 // src/map/overlay.ts
-var W = 46, rt = 4e3, it = class {
+var W = 46, it = 4e3, at = class {
 	ctx;
 	map;
 	canvas = v("canvas", {
@@ -1497,7 +1500,7 @@ var W = 46, rt = 4e3, it = class {
 	pictures = [];
 	ratio = 1;
 	moving = !1;
-	settle = le(120, () => {
+	settle = ue(120, () => {
 		this.moving = !1, this.place(), this.draw();
 	});
 	droppedPlace = null;
@@ -1516,12 +1519,12 @@ var W = 46, rt = 4e3, it = class {
 		let { map: e, ctx: t } = this;
 		if (!e.grid || !t.store.state.thumbs || !t.source.can.thumbs) return;
 		let [n, r] = e.size, [i, a] = V(e.camera, n, r, 0, r), [o, s] = V(e.camera, n, r, n, 0), c = [];
-		if (e.grid.each(i, a, o, s, (t) => (e.isShown(t) && c.push(t), c.length <= rt)), c.length > rt || e.camera.zoom < 2 && c.length > 120) return;
+		if (e.grid.each(i, a, o, s, (t) => (e.isShown(t) && c.push(t), c.length <= it)), c.length > it || e.camera.zoom < 2 && c.length > 120) return;
 		c.sort((t, n) => e.slotOf[t] - e.slotOf[n]);
 		let l = /* @__PURE__ */ new Map();
 		for (let t of c) {
 			let [n, r] = e.screenOf(t);
-			if (at(l, n, r) && this.pictures.push(t), this.pictures.length >= 400) break;
+			if (ot(l, n, r) && this.pictures.push(t), this.pictures.length >= 400) break;
 		}
 	}
 	draw() {
@@ -1567,14 +1570,14 @@ var W = 46, rt = 4e3, it = class {
 		return this.moving;
 	}
 };
-function at(e, t, n) {
+function ot(e, t, n) {
 	let r = Math.floor(t / 54), i = Math.floor(n / 54);
 	for (let a = -1; a <= 1; a++) for (let o = -1; o <= 1; o++) for (let [s, c] of e.get((i + a) * 4096 + r + o) ?? []) if (Math.abs(s - t) < 54 && Math.abs(c - n) < 54) return !1;
 	let a = i * 4096 + r;
 	return e.set(a, [...e.get(a) ?? [], [t, n]]), !0;
 }
 // src/map/renderer.ts
-var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", st = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", ct = 12e4, lt = 34, ut = class {
+var st = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", ct = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", lt = 12e4, ut = 34, dt = class {
 	canvas;
 	gl;
 	program;
@@ -1632,7 +1635,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 	prepare() {
 		let { gl: e } = this, t = e.createProgram();
-		for (let [n, r] of [[e.VERTEX_SHADER, ot], [e.FRAGMENT_SHADER, st]]) {
+		for (let [n, r] of [[e.VERTEX_SHADER, st], [e.FRAGMENT_SHADER, ct]]) {
 			let i = e.createShader(n);
 			e.shaderSource(i, r), e.compileShader(i), e.attachShader(t, i);
 		}
@@ -1689,12 +1692,12 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { gl: t } = this;
 		if (t.isContextLost()) return;
 		this.moving && this.adapt(e);
-		let n = this.drawn, r = this.moving ? Math.min(this.n, this.budget) : Math.min(this.n, n === 0 ? Math.max(ct, this.budget) : n + ct);
+		let n = this.drawn, r = this.moving ? Math.min(this.n, this.budget) : Math.min(this.n, n === 0 ? Math.max(lt, this.budget) : n + lt);
 		this.draw(n, r), this.drawn = r, this.moving ? this.stats.points = r : r < this.n && (this.frame = requestAnimationFrame(this.tick)), (r >= this.n || this.moving) && this.drawMarks(), this.n && r >= this.n && (this.stats.complete = performance.now()), n === 0 && this.onDraw();
 	};
 	adapt(e) {
 		let t = this.lastMove ? e - this.lastMove : 0;
-		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > lt ? this.budget = Math.max(15e3, Math.round(this.budget * (t > 68 ? .6 : .8))) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
+		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > ut ? this.budget = Math.max(15e3, Math.round(this.budget * (t > 68 ? .6 : .8))) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
 	}
 	draw(e, t) {
 		let { gl: n, uniforms: r } = this;
@@ -1711,7 +1714,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { gl: e } = this;
 		e.bindBuffer(e.ARRAY_BUFFER, this.buffers.place), e.enableVertexAttribArray(0), e.vertexAttribPointer(0, 2, e.FLOAT, !1, 0, 0), e.bindBuffer(e.ARRAY_BUFFER, this.buffers.colour), e.enableVertexAttribArray(1), e.vertexAttribPointer(1, 4, e.UNSIGNED_BYTE, !0, 0, 0);
 	}
-}, dt = class {
+}, ft = class {
 	ctx;
 	element;
 	stage;
@@ -1742,7 +1745,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			tabindex: 0,
 			role: "application",
 			"aria-label": "Map of the objects. Arrow keys move, plus and minus zoom, Enter chooses the object nearest to the centre."
-		}), this.overlay = new it(e, this), this.hover = new R(e), this.tools = {
+		}), this.overlay = new at(e, this), this.hover = new R(e), this.tools = {
 			pan: x("pan", "Move and choose (V)", () => this.setTool("pan"), { "aria-pressed": "true" }),
 			lasso: x("lasso", "Lasso (L): Shift adds, Alt takes away", () => this.setTool("lasso"), { "aria-pressed": "false" }),
 			box: x("box", "Box (B): Shift adds, Alt takes away", () => this.setTool("box"), { "aria-pressed": "false" })
@@ -1754,7 +1757,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		}, this.tools.pan, this.tools.lasso, this.tools.box, v("span", { class: "rule" }), x("plus", "Zoom in (+)", () => this.zoomBy(1.6)), x("minus", "Zoom out (−)", () => this.zoomBy(1 / 1.6)), x("fit", "Whole map (F)", () => this.home()), v("span", { class: "rule" }), this.thumbsButton());
 		this.stage.append(this.canvas, this.overlay.canvas, this.hover.element), this.element = v("div", { class: "map" }, this.stage, t);
 		try {
-			this.renderer = new ut(this.canvas), this.renderer.onDraw = () => this.overlay.draw(), this.renderer.onLost = () => e.notice("The graphics card gave up the map for a moment; it will be drawn again.", !0);
+			this.renderer = new dt(this.canvas), this.renderer.onDraw = () => this.overlay.draw(), this.renderer.onLost = () => e.notice("The graphics card gave up the map for a moment; it will be drawn again.", !0);
 		} catch (e) {
 			let t = e instanceof Error ? e.message : String(e);
 			this.stage.append(v("p", {
@@ -1794,8 +1797,8 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		this.xyz = t;
 		let i = t.length / n, a = n === 2 && r[0] === 0 && r[1] === 1 ? t : new Float32Array(2 * i);
 		if (a !== this.xyz) for (let e = 0; e < i; e++) a[2 * e] = t[n * e + r[0]], a[2 * e + 1] = t[n * e + r[1]];
-		this.xy = a, this.grid = new tt(a, i);
-		let o = `${e}/${r.join()}`, s = this.orders.get(o) ?? Ze(a, i);
+		this.xy = a, this.grid = new nt(a, i);
+		let o = `${e}/${r.join()}`, s = this.orders.get(o) ?? Qe(a, i);
 		this.orders.set(o, s), this.order = s, this.slotOf = new Uint32Array(i).fill(4294967295);
 		let c = new Float32Array(2 * s.length);
 		for (let e = 0; e < s.length; e++) this.slotOf[s[e]] = e, c[2 * e] = a[2 * s[e]], c[2 * e + 1] = a[2 * s[e] + 1];
@@ -1846,14 +1849,14 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		this.overlay.resize(this.width, this.height, t), this.renderer?.resize(Math.round(this.width * t), Math.round(this.height * t)), this.view(!1);
 	}
 	setCamera(e, t = !1) {
-		this.camera = Ye(e), this.view(t);
+		this.camera = Xe(e), this.view(t);
 	}
 	view(e) {
 		let t = this.renderer;
 		if (!t) return;
 		let n = this.order.length, r = Math.min(2, window.devicePixelRatio || 1);
 		t.size = Math.min(11, (n < 2e3 ? 6.5 : n < 2e4 ? 4.5 : n < 2e5 ? 3 : 2) * Math.max(1, this.camera.zoom) ** .22) * r, t.alpha = Math.min(.95, (n < 2e4 ? .85 : n < 2e5 ? .65 : .5) * Math.max(1, this.camera.zoom) ** .12);
-		let i = Xe(this.camera, this.width, this.height);
+		let i = Ze(this.camera, this.width, this.height);
 		e ? t.move(i) : t.show(i), this.overlay.moved(e), this.onCamera();
 	}
 	home() {
@@ -1871,10 +1874,10 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		});
 	}
 	screenOf(e) {
-		return Je(this.camera, this.width, this.height, this.xy[2 * e], this.xy[2 * e + 1]);
+		return Ye(this.camera, this.width, this.height, this.xy[2 * e], this.xy[2 * e + 1]);
 	}
 	screenOfPlace(e, t) {
-		return Je(this.camera, this.width, this.height, e, t);
+		return Ye(this.camera, this.width, this.height, e, t);
 	}
 	at(e, t, n = 12) {
 		if (!this.grid) return -1;
@@ -1965,7 +1968,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	select(e, t) {
 		let { store: n } = this.ctx, r = [];
 		for (let t = 0; t < e.length; t += 2) r.push(...V(this.camera, this.width, this.height, e[t], e[t + 1]));
-		let i = nt(this.xy, this.xy.length / 2, r).filter(this.isShown);
+		let i = rt(this.xy, this.xy.length / 2, r).filter(this.isShown);
 		n.set({
 			selection: k(n.state.selection, i, O(t)),
 			panel: "selection"
@@ -1991,7 +1994,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let r = this.under();
 		this.hover.show(r, this.width / 2, this.height / 2, this), r >= 0 && this.ctx.rows.get(r).then((e) => this.ctx.say([e.id, R.describe(r)].filter(Boolean).join(", ")));
 	}
-}, ft = class {
+}, pt = class {
 	element = v("div", { class: "notices" });
 	live = v("div", {
 		class: "only-read",
@@ -2015,7 +2018,7 @@ var ot = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 };
 // src/maths/scalebar.ts
-function pt(e, t, n = .4) {
+function mt(e, t, n = .4) {
 	if (!(t > 0) || !(e > 0)) return null;
 	let r = e * n * t, [i, a] = r >= 5400 ? ["°", 3600] : r >= 90 ? ["′", 60] : r >= .001 ? ["″", 1] : ["mas", .001], o = r / a, s = 10 ** Math.floor(Math.log10(o)), c = ([
 		5,
@@ -2027,7 +2030,7 @@ function pt(e, t, n = .4) {
 		text: l
 	};
 }
-function mt(e, t) {
+function ht(e, t) {
 	let n = (e, t) => {
 		let n = 10 ** t, r = Math.round(e * 3600 * n), i = r % (60 * n) / n, a = Math.floor(r / (60 * n)) % 60;
 		return [
@@ -2062,7 +2065,7 @@ var K = class {
 		this.canvas.width = this.canvas.height = Math.round(e * t);
 	}
 	set(e, t) {
-		if (this.pixels = e, this.canvas.setAttribute("aria-label", `Cut-out of ${t}`), this.sorted = [], e) for (let t = 0; t < e.shape[0]; t++) this.sorted.push(Ae(ht(e, t)));
+		if (this.pixels = e, this.canvas.setAttribute("aria-label", `Cut-out of ${t}`), this.sorted = [], e) for (let t = 0; t < e.shape[0]; t++) this.sorted.push(je(gt(e, t)));
 	}
 	say(e) {
 		this.pixels = null, this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height), this.caption.textContent = e;
@@ -2070,7 +2073,7 @@ var K = class {
 	draw(e) {
 		let { pixels: t, canvas: n } = this, r = n.getContext("2d");
 		if (!r || !t) return;
-		let [, i, a] = t.shape, o = gt(t), s = P(e, o), c = Ne(this.sorted, s, o, e, t.level, t.sigma), l = Fe(s.map((e) => ht(t, e)), c, e), u = _t(a, i, (e) => e.putImageData(new ImageData(l, a, i), 0, 0)), d = n.width, f = e.northUp ? G(t) : null, p = (f?.turn ?? 0) * Math.PI / 180, m = Math.abs(Math.cos(p)) + Math.abs(Math.sin(p)), h = Math.abs(m - 1) < .02 ? 1 : Math.min(m, 1.15), g = d / (Math.max(i, a) * h);
+		let [, i, a] = t.shape, o = _t(t), s = P(e, o), c = Pe(this.sorted, s, o, e, t.level, t.sigma), l = Ie(s.map((e) => gt(t, e)), c, e), u = vt(a, i, (e) => e.putImageData(new ImageData(l, a, i), 0, 0)), d = n.width, f = e.northUp ? G(t) : null, p = (f?.turn ?? 0) * Math.PI / 180, m = Math.abs(Math.cos(p)) + Math.abs(Math.sin(p)), h = Math.abs(m - 1) < .02 ? 1 : Math.min(m, 1.15), g = d / (Math.max(i, a) * h);
 		r.setTransform(1, 0, 0, 1, 0, 0), r.clearRect(0, 0, d, d), r.imageSmoothingEnabled = g < 1.5, r.translate(d / 2, d / 2), f?.mirrored && r.scale(-1, 1), r.rotate(p), r.scale(g, t.orientation.row0 === "top" && !f ? g : -g), r.drawImage(u, -a / 2, -i / 2), this.heat && this.drawHeat(r, i, a), r.setTransform(1, 0, 0, 1, 0, 0), this.marks(r, d, g, f !== null), this.tell(s.map((e) => o[e]), c, f !== null);
 	}
 	drawHeat(e, t, n) {
@@ -2081,7 +2084,7 @@ var K = class {
 			20,
 			Math.round(190 * Math.max(0, Math.min(1, e)))
 		], 4 * t));
-		let o = _t(r[1], r[0], (e) => e.putImageData(new ImageData(a, r[1], r[0]), 0, 0));
+		let o = vt(r[1], r[0], (e) => e.putImageData(new ImageData(a, r[1], r[0]), 0, 0));
 		e.imageSmoothingEnabled = !0, e.drawImage(o, -n / 2, -t / 2, n, t);
 	}
 	marks(e, t, n, r) {
@@ -2091,7 +2094,7 @@ var K = class {
 			for (let [n, r] of [[1.6 * a, "rgb(0 0 0 / 0.65)"], [.7 * a, "#fff"]]) e.beginPath(), t.forEach(([t, n], r) => r ? e.lineTo(t, n) : e.moveTo(t, n)), e.lineWidth = n, e.strokeStyle = r, e.stroke();
 		}, s = (t, n, r, i) => {
 			e.textAlign = i, e.lineWidth = 1.1 * a, e.strokeStyle = "rgb(0 0 0 / 0.75)", e.strokeText(t, n, r), e.fillStyle = "#fff", e.fillText(t, n, r);
-		}, c = i.orientation.scale_arcsec, l = pt(t, (c ? c * i.full[2] / i.shape[2] : NaN) / n);
+		}, c = i.orientation.scale_arcsec, l = mt(t, (c ? c * i.full[2] / i.shape[2] : NaN) / n);
 		l && (o([[4 * a, t - 5 * a], [4 * a + l.px, t - 5 * a]]), s(l.text, 4 * a + l.px / 2, t - 7 * a, "center"));
 		let u = G(i);
 		if (!u || !r && i.orientation.row0 === "top") return;
@@ -2116,18 +2119,18 @@ var K = class {
 		let r = this.pixels, i = r.unit ? ` ${r.unit}` : "", a = t.every(([e, n]) => e === t[0][0] && n === t[0][1]), o = (t) => e.length > 1 ? `${e[t]} ` : "", s = a ? `${T(t[0][0])} to ${T(t[0][1])}` : t.map(([e, t], n) => `${o(n)}${T(e)} to ${T(t)}`).join(", "), c = `${r.full[2]} × ${r.full[1]} px`, l = r.full[2] > r.shape[2] ? ", averaged for display" : "";
 		this.caption.textContent = `${s}${i} · ${c}${l}${G(r) ? n ? "" : " · as stored" : " · no sky orientation"}`;
 	}
-}, ht = (e, t) => {
+}, gt = (e, t) => {
 	let n = e.shape[1] * e.shape[2];
 	return e.data.subarray(t * n, (t + 1) * n);
-}, gt = (e) => Array.from({ length: e.shape[0] }, (t, n) => e.bands[n] || String(n));
-function _t(e, t, n) {
+}, _t = (e) => Array.from({ length: e.shape[0] }, (t, n) => e.bands[n] || String(n));
+function vt(e, t, n) {
 	let r = v("canvas", {
 		width: e,
 		height: t
 	}), i = r.getContext("2d");
 	return i && n(i), r;
 }
-var vt = class {
+var yt = class {
 	ctx;
 	element = v("div", { class: "picture-controls" });
 	bands = [];
@@ -2136,7 +2139,7 @@ var vt = class {
 		this.ctx = e, this.build(), e.store.on(["picture"], () => this.sync());
 	}
 	offer(e) {
-		let t = gt(e), n = G(e) !== null;
+		let t = _t(e), n = G(e) !== null;
 		(t.join() !== this.bands.join() || n !== this.oriented) && (this.bands = t, this.oriented = n, this.build());
 	}
 	set(e) {
@@ -2150,8 +2153,8 @@ var vt = class {
 		let { picture: e } = this.ctx.store.state;
 		for (let t of this.element.querySelectorAll("[data-key]")) {
 			if (t === document.activeElement) continue;
-			let n = e[t.dataset.key];
-			t instanceof HTMLInputElement && t.type === "checkbox" ? t.checked = !!n : t.value = Array.isArray(n) ? n.join() : String(n);
+			let n = t.dataset.key, r = n === "bands" ? P(e, this.bands) : e[n];
+			t instanceof HTMLInputElement && t.type === "checkbox" ? t.checked = !!r : t.value = Array.isArray(r) ? r.join() : String(r);
 		}
 		let t = this.bands.length > 0 && P(e, this.bands).length === 3;
 		for (let e of ["ramp", "reversed"]) this.element.querySelectorAll(`[data-key=${e}]`).forEach((e) => e.disabled = t);
@@ -2172,7 +2175,7 @@ var vt = class {
 		})), n = t("Softening", "soft", .001, 1, .01, "asinh: smaller lifts the faint more");
 		n.dataset.only = "asinh", n.hidden = e.curve !== "asinh";
 		let r = [
-			S("Stretch", Oe.map((e) => ({
+			S("Stretch", ke.map((e) => ({
 				value: e,
 				text: e
 			})), e.curve, (e) => this.set({ curve: e }), { "data-key": "curve" }),
@@ -2220,7 +2223,7 @@ var vt = class {
 		let i = t.valueAsNumber, { picture: a } = this.ctx.store.state, o = e === "low" ? i < a.high : e !== "high" || i > a.low, s = Number.isFinite(i) && i >= n && i <= r && o;
 		t.setAttribute("aria-invalid", String(!s)), s && this.set({ [e]: i });
 	}
-}, yt = class {
+}, bt = class {
 	ctx;
 	dialog = v("dialog", {
 		class: "dialog wide",
@@ -2241,14 +2244,14 @@ var vt = class {
 			u();
 			try {
 				let a = await n.source.alike(e, t);
-				r[0].heat = bt(a.a), r[1].heat = bt(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
+				r[0].heat = xt(a.a), r[1].heat = xt(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
 			} catch (e) {
 				i.textContent = e instanceof Error ? e.message : String(e);
 			}
 		});
 	}
 };
-function bt(e) {
+function xt(e) {
 	let t = e.heat.reduce((e, t) => Math.max(e, t), 0);
 	return {
 		...e,
@@ -2256,7 +2259,7 @@ function bt(e) {
 	};
 }
 // src/panels/object.ts
-var xt = 12, St = class {
+var St = 12, Ct = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	picture = new K(348);
@@ -2274,7 +2277,7 @@ var xt = 12, St = class {
 	onHits = () => void 0;
 	onPixels = () => void 0;
 	constructor(e) {
-		this.ctx = e, this.controls = new vt(e), this.alike = new yt(e), this.strip = new I(e, {
+		this.ctx = e, this.controls = new yt(e), this.alike = new bt(e), this.strip = new I(e, {
 			label: "Neighbours",
 			query: !0,
 			alike: (t) => {
@@ -2305,7 +2308,7 @@ var xt = 12, St = class {
 	}
 	async showDropped(e) {
 		let t = ++this.asked;
-		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(Ct)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
+		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(wt)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
 	}
 	async showPixels(e, t, n) {
 		if (this.ctx.source.can.pixels) try {
@@ -2324,14 +2327,14 @@ var xt = 12, St = class {
 				like: [e],
 				unlike: [],
 				dropped: null,
-				k: xt,
+				k: St,
 				where: n.state.where || null,
 				exclude_radius: null
 			});
 			if (t !== this.asked) return;
 			this.nearTitle.textContent = "Neighbours";
 			let i = r.hits.filter((t) => t.row !== e);
-			this.strip.show(i.map(Ct)), this.onHits(i);
+			this.strip.show(i.map(wt)), this.onHits(i);
 		});
 	}
 	async showFacts(e, t) {
@@ -2339,7 +2342,7 @@ var xt = 12, St = class {
 		t === this.asked && (this.picture.element.querySelector("canvas")?.setAttribute("aria-label", `Cut-out of ${n.id}`), y(this.head, v("h2", {
 			class: "id",
 			title: n.id
-		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, wt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
+		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, Tt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
 	}
 	actions(e) {
 		let { store: t } = this.ctx, n = t.state;
@@ -2369,7 +2372,7 @@ var xt = 12, St = class {
 			rel: "noreferrer noopener",
 			class: "out"
 		}, e, b("link"));
-		return v("section", {}, v("h3", {}, "Sky"), v("p", { class: "mono" }, mt(t, n)), v("p", { class: "mono quiet" }, `${t.toFixed(5)}°, ${n.toFixed(5)}°`), v("p", { class: "outs" }, a("Aladin", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(r)}&fov=${Math.max(.005, 3 * i).toFixed(4)}`), a("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${encodeURIComponent(r)}&Radius=1&Radius.unit=arcmin`), a("Legacy viewer", `https://www.legacysurvey.org/viewer?ra=${t.toFixed(6)}&dec=${n.toFixed(6)}&layer=ls-dr10&zoom=15`)));
+		return v("section", {}, v("h3", {}, "Sky"), v("p", { class: "mono" }, ht(t, n)), v("p", { class: "mono quiet" }, `${t.toFixed(5)}°, ${n.toFixed(5)}°`), v("p", { class: "outs" }, a("Aladin", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(r)}&fov=${Math.max(.005, 3 * i).toFixed(4)}`), a("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${encodeURIComponent(r)}&Radius=1&Radius.unit=arcmin`), a("Legacy viewer", `https://www.legacysurvey.org/viewer?ra=${t.toFixed(6)}&dec=${n.toFixed(6)}&layer=ls-dr10&zoom=15`)));
 	}
 	columns(e) {
 		let t = [], n = (e, n) => {
@@ -2382,16 +2385,16 @@ var xt = 12, St = class {
 		for (let [e, n] of t) r.append(v("dt", {}, e), v("dd", {}, n));
 		return v("section", {}, v("h3", {}, "Columns"), r);
 	}
-}, Ct = (e) => ({
+}, wt = (e) => ({
 	row: e.row,
 	note: e.similarity.toFixed(3),
 	title: e.quantile === null || e.quantile === void 0 ? e.id : `${e.id}: more similar than ${(100 * e.quantile).toFixed(1)} % of all`
-}), wt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
+}), Tt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
 function q(e) {
 	return e == null ? "" : typeof e == "number" ? Number.isFinite(e) ? T(e) : "" : Array.isArray(e) ? e.map(q).join(", ") : String(e);
 }
 // src/panels/clusters.ts
-var Tt = class {
+var Et = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2442,7 +2445,7 @@ var Tt = class {
 			if (this.shown !== e) return;
 			let r = v("dl", { class: "facts" });
 			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, q(t)));
-			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, Et(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
+			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, Dt(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
 				let r = new I(t, {
 					px: 48,
 					label: `Members of cluster ${n.label}`
@@ -2470,7 +2473,7 @@ var Tt = class {
 		});
 	}
 };
-function Et(e) {
+function Dt(e) {
 	let t = ["silhouette", "stability"].filter((t) => typeof e[t] == "number").map((t) => `${t} ${e[t].toFixed(2)}`);
 	return t.length ? `${t.join(", ")}; all figures` : "Figures";
 }
@@ -2493,7 +2496,7 @@ function J(e) {
 		value: e
 	}));
 }
-var Dt = class {
+var Ot = class {
 	ctx;
 	element = v("div", { class: "panel-body labelling" });
 	select;
@@ -2713,7 +2716,7 @@ var Dt = class {
 		let t = J(this.set).find((t) => t.key === e.key.toLowerCase());
 		return t ? (this.give(t.value), !0) : !1;
 	}
-}, Ot = 50, kt = class {
+}, kt = 50, At = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2754,9 +2757,9 @@ var Dt = class {
 	async extend() {
 		let { ctx: e } = this, t = this.shown;
 		await e.attempt(async () => {
-			let n = await e.source.anomalies(t, this.offset, Ot);
+			let n = await e.source.anomalies(t, this.offset, kt);
 			if (t === this.shown) {
-				this.offset += n.length, this.more.hidden = n.length < Ot;
+				this.offset += n.length, this.more.hidden = n.length < kt;
 				for (let t of n) {
 					let n = v("span", { class: "id" }, "…");
 					this.list.append(v("li", {}, v("button", {
@@ -2776,7 +2779,7 @@ var Dt = class {
 	mark() {
 		for (let e of this.list.querySelectorAll("[data-row]")) e.setAttribute("aria-pressed", String(Number(e.dataset.row) === this.ctx.store.state.chosen));
 	}
-}, At = class {
+}, jt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	examples = v("div", { class: "examples" });
@@ -2872,12 +2875,12 @@ var Dt = class {
 			}
 		}
 	}
-}, Y = 120, jt = {
+}, Y = 120, Mt = {
 	csv: ["CSV", "csv"],
 	votable: ["VOTable", "vot"],
 	fits: ["FITS", "fits"],
 	parquet: ["Parquet", "parquet"]
-}, Mt = class {
+}, Nt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	title = v("h2", {}, "Nothing selected");
@@ -2915,7 +2918,7 @@ var Dt = class {
 		})), a("Table", () => e.set({
 			view: "table",
 			scope: "selection"
-		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(jt[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
+		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Mt[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
 	}
 	invert() {
 		let { store: e, space: t } = this.ctx, n = new Set(e.state.selection), r = e.state.filter ?? Uint32Array.from({ length: t.n }, (e, t) => t);
@@ -2924,8 +2927,8 @@ var Dt = class {
 	async export(e) {
 		let { ctx: t } = this;
 		await t.attempt(async () => {
-			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${jt[e][1]}`;
-			ce(await t.source.exportRows(n, e), r), t.notice(`${E(n.length, "object")} saved as ${r}.`);
+			let n = Array.from(t.store.state.selection), r = `${t.space.name.replace(/[^\w.-]+/g, "_").replace(/\.emb$/, "")}_selection.${Mt[e][1]}`;
+			le(await t.source.exportRows(n, e), r), t.notice(`${E(n.length, "object")} saved as ${r}.`);
 		});
 	}
 	async samp() {
@@ -2935,7 +2938,7 @@ var Dt = class {
 			e.notice(t.length ? `Sent to ${t.join(", ")}.` : "The hub runs, but no program there takes tables: start TOPCAT or Aladin.");
 		});
 	}
-}, X = 26, Z = 100, Nt = class {
+}, X = 26, Z = 100, Pt = class {
 	ctx;
 	element = v("section", {
 		class: "table-view",
@@ -2967,7 +2970,7 @@ var Dt = class {
 	frame = 0;
 	selected = /* @__PURE__ */ new Set();
 	constructor(e) {
-		this.ctx = e, this.element.append(v("div", { class: "view-tools" }, Se(e), Ce(e), this.total, v("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller), this.scroller.append(this.head, this.body), this.scroller.style.setProperty("--columns", String(this.columns.length)), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.body.addEventListener("click", (e) => this.click(e)), e.store.on([
+		this.ctx = e, this.element.append(v("div", { class: "view-tools" }, Ce(e), we(e), this.total, v("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller), this.scroller.append(this.head, this.body), this.scroller.style.setProperty("--columns", String(this.columns.length)), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.body.addEventListener("click", (e) => this.click(e)), e.store.on([
 			"scope",
 			"filter",
 			"view"
@@ -3013,8 +3016,8 @@ var Dt = class {
 	draw() {
 		let e = this.scroller.clientHeight - X;
 		if (e <= 0) return;
-		let t = this.n * X, n = _e(this.scroller.scrollTop, e, t), r = this.scroller.scrollTop - n;
-		this.body.style.height = `${ge(t)}px`, this.scroller.setAttribute("aria-rowcount", String(this.n + 1)), this.total.textContent = E(this.n, "object");
+		let t = this.n * X, n = ve(this.scroller.scrollTop, e, t), r = this.scroller.scrollTop - n;
+		this.body.style.height = `${_e(t)}px`, this.scroller.setAttribute("aria-rowcount", String(this.n + 1)), this.total.textContent = E(this.n, "object");
 		let i = Math.max(0, Math.floor(n / X) - 10), a = Math.min(this.n, Math.ceil((n + e) / X) + 10);
 		for (let e = Math.floor(i / Z); e * Z < a; e++) this.ask(e);
 		let o = new Set(this.ctx.space.columns.filter((e) => e.kind === "number").map((e) => e.name)), s = [];
@@ -3037,7 +3040,7 @@ var Dt = class {
 		}, ...this.columns.map((e) => v("div", {
 			role: "gridcell",
 			class: n.has(e) ? "cell numeric" : e === "id" ? "cell wide id" : "cell"
-		}, r ? e === "id" ? r.id : q(Pt(r, e)) : "")));
+		}, r ? e === "id" ? r.id : q(Ft(r, e)) : "")));
 	}
 	async ask(e) {
 		if (this.pages.has(e)) return;
@@ -3092,18 +3095,18 @@ var Dt = class {
 		if (e.key in n) {
 			this.cursor = Math.max(0, Math.min(this.n - 1, this.cursor + n[e.key]));
 			let t = this.scroller.clientHeight - X, r = this.scroller.scrollTop;
-			this.n * X === ge(this.n * X) && (this.cursor * X < r ? this.scroller.scrollTop = this.cursor * X : (this.cursor + 1) * X > r + t && (this.scroller.scrollTop = (this.cursor + 1) * X - t)), this.schedule();
+			this.n * X === _e(this.n * X) && (this.cursor * X < r ? this.scroller.scrollTop = this.cursor * X : (this.cursor + 1) * X > r + t && (this.scroller.scrollTop = (this.cursor + 1) * X - t)), this.schedule();
 		} else if (e.key === "Enter" || e.key === " ") this.take(this.cursor, e);
 		else return;
 		e.preventDefault(), e.stopPropagation();
 	}
 };
-function Pt(e, t) {
+function Ft(e, t) {
 	let n = e.columns ?? {};
 	return t in n ? n[t] : e[t];
 }
 // src/app.ts
-var Ft = class {
+var It = class {
 	source;
 	options;
 	ctx;
@@ -3111,7 +3114,7 @@ var Ft = class {
 	map;
 	frame;
 	legend;
-	notices = new ft();
+	notices = new pt();
 	columns = /* @__PURE__ */ new Map();
 	object;
 	column = null;
@@ -3125,7 +3128,7 @@ var Ft = class {
 	constructor(t, n, r, a) {
 		this.source = n, this.options = a;
 		let o = a.address ? F(window.location.hash, r.n) : {};
-		this.store = new xe(It(r, o, a));
+		this.store = new Se(Lt(r, o, a));
 		let s = new e(n), c = new i(n);
 		this.ctx = {
 			root: t,
@@ -3151,20 +3154,20 @@ var Ft = class {
 			choose: (e, t = !1) => this.choose(e, t)
 		}, s.failed = c.failed = (e) => this.notices.show(e, !0);
 		let { ctx: l } = this;
-		this.map = new dt(l), this.legend = new Ge(l), this.object = new St(l);
-		let u = new At(l), d = new Nt(l), f = new Ee(l), p = new Dt(l);
-		this.map.element.append(this.legend.element), this.frame = new pe(l, this.notices, {
+		this.map = new ft(l), this.legend = new Ke(l), this.object = new Ct(l);
+		let u = new jt(l), d = new Pt(l), f = new De(l), p = new Ot(l);
+		this.map.element.append(this.legend.element), this.frame = new me(l, this.notices, {
 			map: this.map.element,
 			gallery: f.element,
 			table: d.element
 		}, {
 			object: this.object.element,
-			selection: new Mt(l).element,
+			selection: new Nt(l).element,
 			query: u.element,
-			clusters: new Tt(l).element,
-			odd: new kt(l).element,
+			clusters: new Et(l).element,
+			odd: new At(l).element,
 			label: p.element
-		}), new Ue(l, this.map, this.frame, p), n.can.drop && new ue(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), R.describe = (e) => {
+		}), new We(l, this.map, this.frame, p), n.can.drop && new de(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), R.describe = (e) => {
 			let t = re(this.column, e, T);
 			return t === "" ? "" : `${ee(this.store.state.colour)}: ${t}`;
 		}, this.opened = () => {
@@ -3178,9 +3181,9 @@ var Ft = class {
 		}), e.on(["ramp", "reversed"], () => this.repaint()), e.on(["off", "filter"], () => this.reshow()), e.on(["chosen"], (e) => {
 			e.chosen >= 0 && this.map.reveal(e.chosen);
 		}), e.on(["where"], () => void this.applyWhere());
-		let t = le(250, () => {
+		let t = ue(250, () => {
 			if (!this.options.address) return;
-			let t = Ve(e.state, this.map.camera);
+			let t = He(e.state, this.map.camera);
 			window.history.replaceState(null, "", t ? `#${t}` : window.location.pathname + window.location.search);
 		});
 		e.on([
@@ -3213,10 +3216,10 @@ var Ft = class {
 			t.where ? this.applyWhere() : Promise.resolve()
 		]), this.opened();
 		for (let e of this.ctx.space.notes ?? []) this.notices.show(e, !1);
-		t.chosen >= 0 && this.object.show(t.chosen), this.ctx.root.dataset.ready = "true";
+		t.chosen >= 0 && t.panel === "object" && this.object.show(t.chosen), this.ctx.root.dataset.ready = "true";
 	}
 	restore(e) {
-		let t = It(this.ctx.space, e, this.options);
+		let t = Lt(this.ctx.space, e, this.options);
 		this.store.set({
 			...t,
 			filter: this.store.state.filter,
@@ -3284,7 +3287,7 @@ var Ft = class {
 		});
 	}
 };
-function It(e, t, n) {
+function Lt(e, t, n) {
 	let r = new Set(_(e).map((e) => e.value)), i = e.maps.find((e) => e.name === t.map) ?? e.maps.find((e) => e.name === "tsne") ?? e.maps.find((e) => e.name === "umap") ?? e.maps[0], a = n.colour ?? e.color ?? (e.clusters[0] ? `@cluster:${e.clusters[0].name}` : r.has("novelty") ? "novelty" : ""), o = t.colour !== void 0 && r.has(t.colour) ? t.colour : r.has(a) ? a : "";
 	return {
 		view: t.view ?? "map",
@@ -3310,7 +3313,7 @@ function It(e, t, n) {
 	};
 }
 // src/http.ts
-function Lt(e) {
+function Rt(e) {
 	let t = (e) => e.filter((e) => e.fresh !== !1);
 	return {
 		...e,
@@ -3321,7 +3324,7 @@ function Lt(e) {
 		scores: t(e.scores)
 	};
 }
-function Rt(e, t) {
+function zt(e, t) {
 	let n = t.clusters.find((t) => `@cluster:${t.name}` === e);
 	if (n) return Array.from({ length: n.k }, (e, t) => `cluster ${t}`);
 	let r = t.label_sets.find((t) => `@label:${t.name}` === e);
@@ -3340,7 +3343,7 @@ function Q(e) {
 	for (let e = 0; e < t.length; e++) n[e] = t.charCodeAt(e);
 	return n;
 }
-function zt(e) {
+function Bt(e) {
 	let t = new Uint16Array(e.buffer, 0, e.length >> 1), n = new Float32Array(t.length);
 	for (let e = 0; e < t.length; e++) {
 		let r = t[e] & 32768 ? -1 : 1, i = t[e] >> 10 & 31, a = t[e] & 1023;
@@ -3348,16 +3351,16 @@ function zt(e) {
 	}
 	return n;
 }
-function Bt(e) {
+function Vt(e) {
 	let [t, n = ""] = e.split(",", 2);
 	return new Blob([Q(n)], { type: t.replace(/^data:/, "").split(";")[0] });
 }
-function Vt(e) {
+function Ht(e) {
 	let t = e == null || typeof e == "number" && Number.isNaN(e) ? "" : String(e);
 	return /[",\r\n]/.test(t) ? `"${t.replaceAll("\"", "\"\"")}"` : t;
 }
 // src/embedded.ts
-var Ht = 65535, Ut = class {
+var Ut = 65535, Wt = class {
 	data;
 	live = !1;
 	formats = ["csv"];
@@ -3379,7 +3382,7 @@ var Ht = 65535, Ut = class {
 	}
 	space() {
 		let { space: e } = this.data, t = (e) => e in this.data.columns;
-		return Promise.resolve(Lt({
+		return Promise.resolve(Rt({
 			...e,
 			maps: e.maps.filter((e) => e.name in this.data.maps),
 			clusters: e.clusters.filter((e) => t(`@cluster:${e.name}`)),
@@ -3400,7 +3403,7 @@ var Ht = 65535, Ut = class {
 		return n.kind === "category" ? Promise.resolve({
 			kind: "category",
 			values: new Int16Array(r),
-			categories: n.categories ?? Rt(e, t)
+			categories: n.categories ?? zt(e, t)
 		}) : Promise.resolve({
 			kind: "number",
 			values: new Float32Array(r)
@@ -3413,7 +3416,7 @@ var Ht = 65535, Ut = class {
 		let { sort: t, descending: n } = e, r = e.rows ? e.rows.map((e) => this.data.rows[e]) : this.data.rows;
 		if (t) {
 			let e = (e) => e.columns?.[t] ?? e[t];
-			r = r.slice().sort((t, r) => Wt(e(t), e(r), n));
+			r = r.slice().sort((t, r) => Gt(e(t), e(r), n));
 		}
 		return Promise.resolve({
 			total: r.length,
@@ -3426,7 +3429,7 @@ var Ht = 65535, Ut = class {
 	sprite(e) {
 		let { size: t, columns: n, per_sprite: r, sprites: i } = this.data.thumbs, a = Math.min(i.length - 1, Math.floor(e[0] / r)), o = Array.from({ length: Math.min(r, this.data.space.n - a * r) }, (e, t) => a * r + t);
 		return Promise.resolve({
-			blob: Bt(i[a]),
+			blob: Vt(i[a]),
 			columns: n,
 			size: t,
 			rows: o
@@ -3441,7 +3444,7 @@ var Ht = 65535, Ut = class {
 			let s = t.lo[e * n + o], c = (t.hi[e * n + o] - s) / 65534;
 			for (let t = 0; t < r * i; t++) {
 				let l = this.packed[(e * n + o) * r * i + t];
-				a[o * r * i + t] = l === Ht ? NaN : s + l * c;
+				a[o * r * i + t] = l === Ut ? NaN : s + l * c;
 			}
 		}
 		let o = this.data.meta?.[e] ?? {};
@@ -3465,13 +3468,13 @@ var Ht = 65535, Ut = class {
 	vectors() {
 		let { dim: e, data: t } = this.data.vectors;
 		if (!this.unit) {
-			this.unit = zt(Q(t));
-			for (let t = 0; t < this.unit.length; t += e) Gt(this.unit.subarray(t, t + e));
+			this.unit = Bt(Q(t));
+			for (let t = 0; t < this.unit.length; t += e) Kt(this.unit.subarray(t, t + e));
 		}
 		return [this.unit, e];
 	}
 	neighbours(e) {
-		let [t, n] = this.vectors(), r = Kt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
+		let [t, n] = this.vectors(), r = qt(t, n, e.like, e.unlike), i = /* @__PURE__ */ new Set([...e.like, ...e.unlike]), a = t.length / n, o = new Float32Array(a);
 		for (let e = 0; e < a; e++) {
 			let i = 0;
 			for (let a = 0; a < n; a++) i += t[e * n + a] * r[a];
@@ -3535,7 +3538,7 @@ var Ht = 65535, Ut = class {
 			"ra",
 			"dec",
 			...t
-		].map(Vt).join(",")];
+		].map(Ht).join(",")];
 		for (let r of e) {
 			let e = this.data.rows[r];
 			e && n.push([
@@ -3543,7 +3546,7 @@ var Ht = 65535, Ut = class {
 				e.ra,
 				e.dec,
 				...t.map((t) => e.columns?.[t])
-			].map(Vt).join(","));
+			].map(Ht).join(","));
 		}
 		return Promise.resolve(new Blob([n.join("\r\n"), "\r\n"], { type: "text/csv" }));
 	}
@@ -3551,32 +3554,32 @@ var Ht = 65535, Ut = class {
 		return $("SAMP");
 	}
 }, $ = (e) => Promise.reject(/* @__PURE__ */ Error(`${e} needs the server: open these embeddings with 'morphospace explore'.`));
-function Wt(e, t, n) {
+function Gt(e, t, n) {
 	let r = (e) => e == null || e === "" || typeof e == "number" && Number.isNaN(e);
 	if (r(e) || r(t)) return Number(r(e)) - Number(r(t));
 	let i = typeof e == "number" && typeof t == "number" ? e - t : String(e).localeCompare(String(t), "en");
 	return n ? -i : i;
 }
-function Gt(e) {
+function Kt(e) {
 	let t = 0;
 	for (let n of e) t += n * n;
 	let n = Math.sqrt(t) || 1;
 	for (let t = 0; t < e.length; t++) e[t] /= n;
 }
-function Kt(e, t, n, r) {
+function qt(e, t, n, r) {
 	let i = new Float32Array(t), a = (n, r) => {
 		for (let a of n) for (let o = 0; o < t; o++) i[o] += r * e[a * t + o] / n.length;
 	};
-	return a(n, 1), a(r, -.5), Gt(i), i;
+	return a(n, 1), a(r, -.5), Kt(i), i;
 }
 // src/widget.ts
-async function qt({ model: e, el: t }) {
+async function Jt({ model: e, el: t }) {
 	let n = v("div", {
 		class: "morphospace widget",
 		style: { height: `${Number(e.get("height")) || 600}px` }
 	});
-	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace select:disabled{opacity:.45}.check:has(:disabled){opacity:.45}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.toggle[aria-pressed=true]{background:var(--accent-soft);border-color:var(--accent);color:var(--accent)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 6px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3{white-space:nowrap}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}.tabs button{padding:9px 4px 8px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs button{padding:13px 10px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:104px}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
-	let r = new Ut(e.get("data")), i = e.get("color"), a = new Ft(n, r, await r.space(), {
+	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace select:disabled{opacity:.45}.check:has(:disabled){opacity:.45}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.toggle[aria-pressed=true]{background:var(--accent-soft);border-color:var(--accent);color:var(--accent)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 4px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{display:none}.cluster h3{white-space:nowrap}.cluster h3 .text-button{margin-left:auto}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}.tabs button{padding:9px 4px 8px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs{padding:0 4px}.tabs button{padding:13px 6px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:104px}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
+	let r = new Wt(e.get("data")), i = e.get("color"), a = new It(n, r, await r.space(), {
 		address: !1,
 		colour: typeof i == "string" && i ? i : void 0
 	});
@@ -3593,5 +3596,5 @@ async function qt({ model: e, el: t }) {
 	for (let [t, n] of d) e.on(t, n);
 	return s("selection").length && u["change:selection"](), () => d.forEach(([t, n]) => e.off(t, n));
 }
-var Jt = { render: qt };
-export { Jt as default };
+var Yt = { render: Jt };
+export { Yt as default };
