@@ -17,7 +17,7 @@ __all__ = ["Canonical", "Spearman", "canonical", "knn_r2", "linear_r2_clipped", 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
 
-_BOOTSTRAPS = 300
+_BOOTSTRAPS = 200
 _CELLS = 4_000_000  # of a block of permutations or resamples: 32 MB
 _CLIP = (0.5, 99.5)  # per cent
 _NEIGHBOURS = 10

@@ -38,12 +38,12 @@ Int = NDArray[np.intp]
 
 _ABOUT = b"morphospace"
 _VERSION = 1
-_MOST = 20_000  # objects that the tests are made on
+_MOST = 10_000  # objects that the tests are made on
 _FEWEST = 30  # objects of which a quantity must be known
 _FOLDS = 5
 _CANONICAL = 32  # components of the embedding that canonical correlations see, at most
 _WHOLE = 0.9  # a quantity must be known of this fraction of objects to be among the canonical correlations
-_EXTREMES = 6  # objects at each end of an axis
+_EXTREMES = 5  # objects at each end of an axis
 #: Columns of a store that are no properties of the object.
 _OURS = (
     "x",
@@ -158,7 +158,7 @@ def relate(
     Spearman 1904; the null of a pair is that of permuted values against all components, whose ranks have no ties, so that C
     permutations are had for one. p = (1 + number at least as extreme) / (1 + number), corrected for the number of tests
     after Benjamini & Hochberg 1995. Objects of one ``group`` share a fold. Quantities known of fewer than 30 objects, constant,
-    or made of text are left out. Angles that come round again are not treated as such. At most 20,000 objects, drawn by
+    or made of text are left out. Angles that come round again are not treated as such. At most 10,000 objects, drawn by
     chance, are used.
     """
     _check(components, level, permutations)
@@ -306,8 +306,8 @@ def _tests(
 ) -> tuple[pa.Table, Float]:
     """Test every component against every quantity; components are turned so that their strongest correlation is positive."""
     n_tests = axes.shape[1] * len(values)
-    # With one true pair among all the smallest corrected p is n_tests / number of null values: a quarter of the level.
-    wanted = max(permutations, int(np.ceil(4 * n_tests / level / axes.shape[1])))
+    # With one true pair among all the smallest corrected p is n_tests / number of null values: half the level.
+    wanted = max(permutations, int(np.ceil(2 * n_tests / level / axes.shape[1])))
     found = {name: spearman_tests(axes, v, permutations=wanted, rng=rng) for name, v in values.items()}
     rho = np.array([f.rho for f in found.values()])  # (Q, C)
     strongest = rho[np.abs(rho).argmax(0), np.arange(rho.shape[1])]

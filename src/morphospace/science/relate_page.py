@@ -38,7 +38,7 @@ _OWN_CSS = """
 .ends { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; }
 .ends > div { flex: 1 1 20rem; }
 .ends .strip { gap: 0.5rem; }
-.ends figure, .ends figure .frame { width: 72px; } .ends figure .frame { height: 72px; }
+.ends figure, .ends figure .frame { width: 80px; } .ends figure .frame { height: 80px; }
 .ends figcaption { max-height: 2.7em; }
 details { margin: 1rem 0 0; } summary { cursor: pointer; color: var(--soft); margin-bottom: 0.75rem; }
 """
