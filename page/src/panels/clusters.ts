@@ -20,7 +20,7 @@ export class ClustersPanel {
       void this.show(name);
     });
     this.select = field.querySelector("select")!;
-    const kind = choice("Members", [{ value: "typical", text: "most typical" }, { value: "random", text: "at random" }], "typical", (v) => {
+    const kind = choice("Members", [{ value: "typical", text: "typical" }, { value: "random", text: "random" }], "typical", (v) => {
       this.kind = v as "typical" | "random";
       void this.show(this.shown);
     });
