@@ -16,7 +16,7 @@ __all__ = ["Centre", "Turns", "asymmetry_centre"]
 
 DRIFT = 0.25  # of the Petrosian radius, the farthest that the centre may lie from where the search began
 _FIRST_STEP = 0.05  # of its coordinate, by which the search for the centre begins
-_X_TOLERANCE = 5e-3  # pixels
+_X_TOLERANCE = 1e-2  # pixels
 _F_TOLERANCE = 1e-4
 _NOWHERE = 100.0  # worse than any asymmetry
 _MARGIN = 6.0  # pixels around the circle in which the search goes on without the rest of the image
@@ -81,15 +81,15 @@ class Turns:
         n, height, width = self.image.shape
         return self.image.new_zeros((n, 2, height, width + 1))
 
-    def cropped(self, rows: Tensor, x0: Tensor, y0: Tensor, side: int) -> Turns:
-        """Return the parts of images `rows` from columns `x0` and rows `y0` on; what lies beyond is outside."""
+    def cropped(self, rows: Tensor, corner: Tensor, side: int, reach: float) -> Turns:
+        """Return squares of images `rows` that begin at `corner`, (n, 2), x and y; what lies beyond is outside."""
         at = torch.arange(side, device=rows.device)
-        row, column = ((start[:, None] + at) for start in (y0, x0))
+        row, column = ((start[:, None] + at) for start in (corner[:, 1], corner[:, 0]))
         height, width = self.image.shape[1:]
         known = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None, :]
         index = (rows[:, None, None], row.clamp(0, height - 1)[:, :, None], column.clamp(0, width - 1)[:, None, :])
         parts = (self.image[index] * known, self.masked[index] & known, self.inside[index] & known)
-        return Turns(*parts, self.sky[rows], _MARGIN)
+        return Turns(*parts, self.sky[rows], reach)
 
     def turned(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         """Turn images `rows` about points (n,), (n, H, W)."""
@@ -170,53 +170,55 @@ def asymmetry_centre(turns: Turns, centroid: Tensor, brightest: Tensor, petrosia
 
     Notes
     -----
-    Downhill simplex from a step of 5 per cent of the coordinates, as statmorph's (`scipy.optimize.fmin`), to 0.005
+    Downhill simplex from a step of 5 per cent of the coordinates, as statmorph's (`scipy.optimize.fmin`), to 0.01
     pixels. If the centre lies more than a quarter of the Petrosian radius from the centroid the search begins again at
     the brightest pixel; if it strays from there too the centroid is taken.
     """
     radius = extent * petrosian
     start = centroid.double()
     rows = torch.arange(len(start), device=start.device)
-    best, value = _search(turns, start, rows, radius)
+    best, value = _search(turns, start, rows, radius, DRIFT * petrosian)
     drifted = (best - start).norm(dim=1) > DRIFT * petrosian
     lost = torch.zeros_like(drifted)
     rows = rows[drifted]
     if len(rows):
         again = brightest[rows].double()
-        found, found_value = _search(turns, again, rows, radius)
-        astray = (found - again).norm(dim=1) > DRIFT * petrosian[rows]
-        best[rows] = torch.where(astray[:, None], start[rows], found)
-        lost[rows] = astray
-        value[rows] = torch.where(astray, turns.asymmetry(start[rows], rows, radius[rows]), found_value)
+        found, found_value = _search(turns, again, rows, radius, DRIFT * petrosian)
+        best[rows], value[rows] = found, found_value
+        lost[rows] = (found - again).norm(dim=1) > DRIFT * petrosian[rows]
+        rows = torch.nonzero(lost)[:, 0]
+        best[rows], value[rows] = start[rows], turns.asymmetry(start[rows], rows, radius[rows])
     return Centre(best[:, 0], best[:, 1], value, drifted, lost)
 
 
-def _search(turns: Turns, start: Tensor, rows: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """Look for the best points from `start`, (n, 2); first in the part of each image that the circle covers."""
+def _search(turns: Turns, start: Tensor, rows: Tensor, radius: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Look for the best points from `start`, (n, 2): near it, and again as far as `limit` where they are not near."""
     best, value = torch.empty_like(start), torch.empty_like(start[:, 0])
     order = radius[rows].argsort()  # images that need parts of like size together
     for some in torch.split(order, _AT_ONCE):
-        side = 2 * int((radius[rows[some]].max() + _MARGIN).ceil()) + 1
-        if side < min(turns.image.shape[1:]):
-            corner = (start[some].round() - side // 2).long()
-            part, which = turns.cropped(rows[some], corner[:, 0], corner[:, 1], side), torch.arange(len(some))
-        else:
-            corner, part, which = torch.zeros_like(start[some]).long(), turns, rows[some]
-        best[some], value[some] = _descend(part, start[some], corner, which, radius[rows[some]])
-    far = torch.nonzero((best - start).abs().amax(1) > _MARGIN - 1)[:, 0]  # the circle left the part
-    if len(far):
-        origin = torch.zeros_like(start[far]).long()
-        best[far], value[far] = _descend(turns, start[far], origin, rows[far], radius[rows[far]])
+        best[some], value[some] = _descend(turns, start[some], rows[some], radius, _MARGIN)
+    far = torch.nonzero((best - start).abs().amax(1) > _MARGIN - 1)[:, 0]
+    for some in torch.split(far, _AT_ONCE):
+        reach = float(limit[rows[some]].max()) + _MARGIN if len(some) else 0.0
+        best[some], value[some] = _descend(turns, start[some], rows[some], radius, reach)
     return best, value
 
 
-def _descend(turns: Turns, start: Tensor, corner: Tensor, rows: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the downhill simplex on images that begin at `corner` of those in which `start` is counted."""
+def _descend(turns: Turns, start: Tensor, rows: Tensor, radius: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+    """Run the downhill simplex from `start`, (n, 2), on the parts of images `rows` that circles up to `reach` off cover."""
+    if not len(rows):
+        return start, start[:, 0]
+    side = 2 * ceil(float(radius[rows].max()) + reach) + 1
+    corner = (start.round() - side // 2).long()
+    if side >= min(turns.image.shape[1:]):
+        side, corner = max(turns.image.shape[1:]), torch.zeros_like(corner)
+    offset = float((start - corner - (side - 1) / 2).abs().max())
+    part = turns.cropped(rows, corner, side, reach + offset)
     corners = start[:, None].repeat(1, 3, 1)
     for axis in (0, 1):
         corners[:, axis + 1, axis] += _FIRST_STEP * start[:, axis]
 
     def function(points: Tensor, which: Tensor) -> Tensor:
-        return turns.asymmetry(points - corner[which], rows[which], radius[which])
+        return part.asymmetry(points - corner[which], which, radius[rows[which]])
 
     return minimise(function, corners, x_tolerance=_X_TOLERANCE, f_tolerance=_F_TOLERANCE)
