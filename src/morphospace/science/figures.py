@@ -61,7 +61,7 @@ def plot_confusion(prediction: Prediction) -> Figure:
     return figure
 
 
-def plot_reliability(prediction: Prediction, *, bins: int = 10) -> Figure:
+def plot_reliability(prediction: Prediction, *, bins: int = 15) -> Figure:
     """Draw how often the class said with some confidence is right; on the diagonal it is as often as said.
 
     Parameters
