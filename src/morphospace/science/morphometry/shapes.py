@@ -16,7 +16,7 @@ from morphospace.science.morphometry.stamps import Images, cut_stamps
 
 __all__ = ["measure_images"]
 
-#: Numbers are float32: against float64 no figure of a real galaxy moves by a hundredth of the spread of its kind.
+#: On 150 real galaxies float64 agrees with statmorph no better than float32, and takes longer.
 _DTYPE = torch.float32
 _PIXELS = 2**21  # of whole images worked on at a time
 
