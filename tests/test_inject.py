@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -12,10 +13,7 @@ from scipy import ndimage, stats
 
 from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, StoreError
-from morphospace.learn import train as train_module
-from morphospace.learn.encoders import encoder
-from morphospace.learn.health import Health, Verdict
-from morphospace.learn.views import views
+from morphospace.runs import Run
 from morphospace.science.blank_sky import blank_skies, blank_sky
 from morphospace.science.completeness import Cell, Completeness, crossing, plot_completeness, wilson
 from morphospace.science.inject import _ranks, inject, injected, peak_in_sigma
@@ -23,7 +21,6 @@ from morphospace.science.templates import TEMPLATES, half_light_radius, make_tem
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.sky.noise import estimate_noise
 from morphospace.space.embed import embed
-from small_runs import fit, small
 
 SIDE, LEVEL, SIGMA = 32, 7.0, 3.0
 
@@ -52,12 +49,8 @@ def blank(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, blank):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "doctor", lambda *_, **__: Health(Verdict.UNKNOWN, (), {}))
-        looks = views("radio", size=SIDE, scale="pixel", units="noise")
-        method = small(network=encoder("light", bands=1))
-        return fit(tmp_path_factory.mktemp("runs") / "run", method, blank, views=looks, epochs=1, batch_size=32)
+def run():
+    return Run.open("starter")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +99,7 @@ def test_a_vector_without_direction_ranks_last():
 def test_completeness_rises_with_snr_within_its_errors(found):
     for kind in ("ring", "double"):
         curve = sorted(cells(found, kind=kind), key=lambda cell: cell["snr"])
-        for fainter, brighter in zip(curve, curve[1:], strict=False):
+        for fainter, brighter in itertools.pairwise(curve):
             assert brighter["high"] >= fainter["low"]
 
 
@@ -151,7 +144,8 @@ def test_injected_without_noise_is_level_and_object_alone(blank):
     light = np.zeros((1, 5, 5), np.float32)
     light[0, 2, 2] = 1
     image = injected(sky, light, 10, noisy=False)
-    assert image[0, 15, 15] == pytest.approx(sky.level[0] + 10 * sky.sigma[0], rel=1e-6) or image.argmax() > 0
+    assert image.max() == pytest.approx(sky.level[0] + 10 * sky.sigma[0], rel=1e-6)
+    assert np.unravel_index(image.argmax(), image.shape) == (0, 15, 15)
     assert (image == np.float32(sky.level[0])).sum() == SIDE * SIDE - 1
 
 
@@ -197,12 +191,12 @@ def test_blank_sky_keeps_the_statistics_of_the_noise(blur):
         covered = sky.noise[0, 20:44, 20:44].astype(float)  # where the source was
         sigmas.append(covered.std())
         neighbours.append((covered[:, 1:] * covered[:, :-1]).mean() / covered.var())
-        spreads.append(sky.sigma[0])
+        spreads.append(sky.sigma[0] / plain.std())
         assert np.abs(sky.noise).max() < 5.5 * 2
         assert sky.level[0] == pytest.approx(5, abs=0.5)
     wanted = np.mean([(f[:, 1:] * f[:, :-1]).mean() for f in (noise(s, (1, 64, 64), blur=blur)[0] for s in range(12))])
     assert np.mean(sigmas) == pytest.approx(2, rel=0.05)
-    assert np.mean(spreads) == pytest.approx(2, rel=0.03)
+    assert np.mean(spreads) == pytest.approx(1, rel=0.03)
     assert np.mean(neighbours) == pytest.approx(wanted, abs=0.07)
 
 
@@ -305,7 +299,8 @@ def test_completeness_is_written_as_table_and_figure(found, tmp_path):
 def test_figure_has_a_panel_for_each_kind_and_a_line_for_each_size(found):
     figure = plot_completeness(found)
     assert [ax.get_title() for ax in figure.axes] == ["rings", "doubles"]
-    assert figure.axes[0].lines[0].get_xdata().tolist() == [0.9, 0.9] or len(figure.axes[0].lines) >= 2
+    drawn = [line for line in figure.axes[0].lines if line.get_label() == "5 px"]
+    assert [line.get_xdata().tolist() for line in drawn] == [[1, 3, 100]]
 
 
 # bad input
@@ -315,7 +310,6 @@ def test_figure_has_a_panel_for_each_kind_and_a_line_for_each_size(found):
     ("options", "message"),
     [
         ({"kinds": ["rings"]}, r"unknown kind of object 'rings'; did you mean 'ring'\?"),
-        ({"kinds": []}, "unknown kind of object ''"),
         ({"sizes": [20]}, r"sizes must be from 1 to 9\.6 pixels .*; got 20"),
         ({"snr": [0.0]}, r"snr must be positive numbers; got \[0\.0\]"),
         ({"n": 0}, "n must be at least 1; got 0"),
@@ -335,7 +329,8 @@ def test_a_store_smaller_than_k_is_refused(run, blank):
 
 
 def test_embeddings_of_another_run_are_refused(run, blank, tmp_path):
-    emb = embed("starter", blank, out=tmp_path / "other.emb")
+    emb = embed(run, blank, out=tmp_path / "other.emb", average="d4")
+    emb.provenance["average"] = None  # as if it were of another run
     with pytest.raises(DataError, match="distances between the two mean nothing"):
         inject(run, blank, embeddings=emb)
 
@@ -344,7 +339,7 @@ def test_embeddings_of_another_run_are_refused(run, blank, tmp_path):
 
 
 def test_doctor_injects(run, blank, tmp_path, capsys):
-    given = [str(run.path), str(blank.path), "--inject", "--out", str(tmp_path / "faint"), "--kinds", "ring"]
+    given = ["starter", str(blank.path), "--inject", "--out", str(tmp_path / "faint"), "--kinds", "ring"]
     status = main(["doctor", *given, "--snr", "50", "--sizes", "5", "-n", "4", "-k", "3", "--json", "--quiet"])
     printed = capsys.readouterr()
     assert status == 0, printed.err
@@ -359,10 +354,10 @@ def test_doctor_injects(run, blank, tmp_path, capsys):
     [(["--out", "x"], "--out goes with --inject"), (["--sizes", "3"], "--sizes goes with --inject")],
 )
 def test_options_of_injection_without_it_are_bad_usage(run, blank, given, message, capsys):
-    assert main(["doctor", str(run.path), str(blank.path), *given]) == 2
+    assert main(["doctor", "starter", str(blank.path), *given]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_injection_without_cutouts_is_bad_usage(run, capsys):
-    assert main(["doctor", str(run.path), "--inject"]) == 2
+    assert main(["doctor", "starter", "--inject"]) == 2
     assert "--inject needs the cutouts whose noise it uses" in capsys.readouterr().err

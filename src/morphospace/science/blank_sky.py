@@ -18,6 +18,7 @@ __all__ = ["BlankSky", "blank_skies", "blank_sky"]
 LEAST_BLANK = 0.3  # of the valid pixels: with less sky the patches would repeat themselves
 ENOUGH = 10  # pictures with sky; from so many on, the others are left out
 _SOURCES = Segmentation(threshold_sigma=1.5, peak_sigma=4.0, min_pixels=5, smoothing=3.0)
+_SURELY = 5.0  # sigma, what no noise reaches
 _MARGIN = 3  # px around a source, where its wings are
 _TRIES = 32  # shifted copies of the sky that patches are taken from
 _LAGS = 12  # px, the longest correlation of drawn noise
@@ -97,8 +98,7 @@ def blank_sky(cutout: Cutout, rng: np.random.Generator) -> BlankSky | None:
     valid: Bool = np.asarray(np.isfinite(image).all(axis=0))
     if cutout.mask is not None:
         valid &= cutout.mask
-    before = estimate_noise(image, valid)
-    level, sigma = before.level.astype(np.float64), before.sigma.astype(np.float64)
+    level, sigma = _known_noise(cutout, image, valid)
     if not (np.isfinite(sigma).all() and (sigma > 0).all()):
         return None
     flat = np.where(valid, image - level[:, None, None], 0.0)
@@ -112,9 +112,20 @@ def blank_sky(cutout: Cutout, rng: np.random.Generator) -> BlankSky | None:
     return BlankSky(cutout, noise.astype(np.float32), level, sigma, valid, not enough)
 
 
+def _known_noise(cutout: Cutout, image: F64, valid: Bool) -> tuple[F64, F64]:
+    """Give level and sigma of the store, or measure them where it has none."""
+    level, sigma = np.asarray(cutout.level, np.float64), np.asarray(cutout.sigma, np.float64)
+    if len(level) and len(sigma) and np.isfinite(level + sigma).all():
+        return level, sigma
+    noise = estimate_noise(image, valid)
+    return noise.level.astype(np.float64), noise.sigma.astype(np.float64)
+
+
 def _sources(in_sigma: F64, valid: Bool) -> Bool:
-    labels = segment(in_sigma.mean(axis=0), valid, _SOURCES)
-    return np.asarray(ndimage.binary_dilation(labels > 0, iterations=_MARGIN))
+    plane = in_sigma.mean(axis=0)
+    # where an object fills the picture the smoothed image has no noise to be told from: sigma itself then says
+    there = (segment(plane, valid, _SOURCES) > 0) | (plane > _SURELY)
+    return np.asarray(ndimage.binary_dilation(there, iterations=_MARGIN))
 
 
 def _measured_again(level: F64, flat: F64, blank: Bool) -> tuple[F64, F64, F64]:

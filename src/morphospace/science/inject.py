@@ -87,8 +87,8 @@ def inject(
     *,
     embeddings: Embeddings | None = None,
     classifier: Classifier | None = None,
-    kinds: Sequence[str] = tuple(TEMPLATES),
-    snr: Sequence[float] = SNR,
+    kinds: Sequence[str] = (),
+    snr: Sequence[float] = (),
     sizes: Sequence[float] = (),
     n: int = 40,
     k: int = 12,
@@ -112,9 +112,10 @@ def inject(
     classifier : callable, optional
         Gives the class of each of (N, D) vectors.
     kinds : sequence of str
-        ``"ring"``, ``"double"``, ``"spiral"``.
+        ``"ring"``, ``"double"``, ``"spiral"``; by default all three.
     snr : sequence of float, > 0
-        Brightest pixel of the object in the noise of a pixel. Pictures without any object are always added, as S/N 0.
+        Brightest pixel of the object over the noise of a pixel; by default ten from 2 to 100. Pictures without any object
+        are always added, as S/N 0.
     sizes : sequence of float
         Half-light radii in pixels; by default 1/20, 1/10 and 1/5 of the shorter side of the pictures.
     n : int, >= 1
@@ -319,9 +320,8 @@ def _planned(
 ) -> _Plan:
     n, k, seed = numbers
     unknown = [kind for kind in kinds if kind not in TEMPLATES]
-    if unknown or not kinds:
-        name = unknown[0] if unknown else ""
-        msg = f"kinds: unknown kind of object '{name}'{nearest(name, list(TEMPLATES))}"
+    if unknown:
+        msg = f"kinds: unknown kind of object '{unknown[0]}'{nearest(unknown[0], list(TEMPLATES))}"
         raise ConfigError(msg)
     side = float(np.median([min(sky.valid.shape) for sky in skies]))
     radii = tuple(sizes) or tuple(round(side / part, 1) for part in _PARTS)
@@ -332,7 +332,7 @@ def _planned(
             f"got {wrong[0]:g}."
         )
         raise ConfigError(msg)
-    if not snr or any(not (math.isfinite(s) and s > 0) for s in snr):
+    if any(not (math.isfinite(s) and s > 0) for s in snr):
         msg = f"snr must be positive numbers; got {list(snr)}. Pictures without an object are added by themselves."
         raise ConfigError(msg)
     for name, value in (("n", n), ("k", k)):
@@ -346,5 +346,5 @@ def _planned(
     beams = [math.sqrt(b[0] * b[1]) / s.cutout.pixel_scale_arcsec for s in skies for b in [s.cutout.beam] if b[0] > 0]
     known = [beam for beam in beams if math.isfinite(beam)]
     beam = float(np.median(known)) if known else _BEAM_PX
-    levels = (0.0, *sorted({float(s) for s in snr}))
-    return _Plan(tuple(kinds), levels, tuple(float(r) for r in radii), n, k, beam, seed)
+    levels = (0.0, *sorted({float(s) for s in snr or SNR}))
+    return _Plan(tuple(kinds) or tuple(TEMPLATES), levels, tuple(float(r) for r in radii), n, k, beam, seed)

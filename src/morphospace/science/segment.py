@@ -1,0 +1,294 @@
+"""segment: which pixels belong to the object, learned from Otsu's thresholds by a small network that doubts them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from torch import Tensor
+from tqdm import tqdm
+
+from morphospace._manifest import software_versions
+from morphospace.errors import ConfigError, DataError
+from morphospace.learn.unet import UNet, generalised_cross_entropy
+from morphospace.science.masks import Masks, free_file, intersection_over_union
+from morphospace.science.morphometry.planes import Plane, read_planes
+from morphospace.science.morphometry.segmentation import Segmentation
+from morphospace.science.morphometry.segmentation import segment as photutils_segment
+from morphospace.sky.cutouts import Cutouts
+from morphospace.sky.noise import estimate_noise
+from morphospace.sky.samples import Samples
+
+__all__ = ["otsu_mask", "segment", "train_unet"]
+
+_threshold: Callable[[NDArray[np.floating[Any]]], float] = threshold_otsu  # skimage brings no types
+
+_ROWS = 2_000  # trained on, drawn at random
+_SIDE = 64  # px, of the patches trained on
+_BATCH = 16
+_LR = 3e-3
+_FAINTEST = 0.1  # of its brightness, what a twin in training may have
+_FLOOR_SIGMA = 2.0  # Otsu's threshold is never lower: it would split blank sky into two halves
+_SMOOTHING = 1.0  # px, s.d. of the Gaussian before Otsu's threshold
+_PIXELS = 2**20  # segmented at a time at most
+
+F32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+class _Prepared(NamedTuple):
+    """One plane as the network is taught it."""
+
+    x: F32  # (H, W), in sigma, 0 where not valid
+    valid: Bool
+    otsu: Bool
+
+
+def segment(
+    cutouts: Cutouts | Samples,
+    *,
+    out: str | Path | None = None,
+    band: str | int | None = None,
+    steps: int = 400,
+    q: float = 0.7,
+    device: str = "auto",
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Masks:
+    """Find the pixels of every object, without any mask drawn by hand.
+
+    Otsu's threshold gives each picture a first mask, wrong in places. A small U-Net is trained on those with a loss that
+    doubts labels, on fainter twins of the same pictures, and its masks are better where the object is faint. The pixels
+    of the store stay as they are: masks are kept in a file of their own.
+
+    Parameters
+    ----------
+    cutouts : Cutouts or Samples
+        Images of any sizes; what is masked or NaN belongs to no object.
+    out : path, optional
+        Parquet file to write, e.g. ``disks.masks.parquet``.
+    band : str or int, optional
+        Name or number (from 0) of the band to look at; by default the mean of all bands.
+    steps : int, >= 1
+        Training steps, of 16 patches each.
+    q : float, 0 < q <= 1
+        How much labels are doubted; towards 0 is cross entropy, which believes them.
+    device : str
+        ``cpu``, ``cuda``; ``auto`` takes a GPU if there is one.
+    seed : int
+        Of weights, patches and twins.
+    overwrite : bool
+        Replace a file that is there.
+
+    Returns
+    -------
+    Masks
+        By id, in the order of the cutouts. Columns of its table: ``area_px``, and the intersection over union of the
+        network's, Otsu's and photutils' masks with each other: ``iou_otsu``, ``iou_photutils``, ``iou_otsu_photutils``
+        (NaN where both are empty).
+
+    Raises
+    ------
+    DataError
+        If there is no cutout, or in none of them anything stands out.
+    ConfigError
+        If an option is out of range, or the band unknown.
+    StoreError
+        If `out` is there and `overwrite` is not given, or it cannot be written.
+
+    Notes
+    -----
+    Otsu 1979; U-Net after Ronneberger+ 2015; generalised cross entropy of Zhang & Sabuncu 2018, eq. 6. A twin is s x + sqrt(1
+    - s^2) n with white noise n of the picture's sigma: its object is fainter by s, its noise the same, its mask that of the
+    bright one. Where sigma is 0 (masked clouds, pictures) there is no noise to add, and twins are fainter only.
+    """
+    if not len(cutouts):
+        msg = "there is nothing to segment: the store has no cutouts."
+        raise DataError(msg)
+    if steps < 1 or not 0 < q <= 1:
+        msg = f"segment needs at least 1 step and 0 < q <= 1; got steps={steps} and q={q}."
+        raise ConfigError(msg)
+    if out is not None:
+        free_file(out, overwrite=overwrite)
+    taught = _sample(cutouts, band, seed)
+    if not any(each.otsu.any() for each in taught):
+        msg = f"nothing stands out of the noise in {len(taught)} pictures, so there is nothing to learn a mask from."
+        raise DataError(msg)
+    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    network = train_unet(taught, steps=steps, q=q, seed=seed, device=where)
+    about: dict[str, Any] = {"band": band, "steps": steps, "q": q, "seed": seed, "n_trained_on": len(taught)}
+    about |= {"cutouts": cutouts.fingerprint if isinstance(cutouts, Cutouts) else None, "software": software_versions()}
+    masks = _all_masks(cutouts, band, network, about)
+    return masks if out is None else masks.save(out, overwrite=overwrite)
+
+
+def otsu_mask(x: NDArray[np.floating[Any]], valid: Bool) -> Bool:
+    """Separate an object from the background by Otsu's threshold.
+
+    The image is smoothed a little (Gaussian, s.d. 1 pixel) and taken through asinh, so that a bright core does not push the
+    threshold up; the threshold is never below 2 sigma of the smoothed image.
+
+    Parameters
+    ----------
+    x : ndarray, (H, W)
+        Level-subtracted, in sigma.
+    valid : ndarray of bool, (H, W)
+
+    Returns
+    -------
+    ndarray of bool, (H, W)
+        False where not valid, and everywhere if the valid pixels are all equal.
+    """
+    if not valid.any():
+        return np.zeros(x.shape, dtype=np.bool_)
+    weight = ndimage.gaussian_filter(valid.astype(np.float64), _SMOOTHING)
+    smooth = ndimage.gaussian_filter(np.where(valid, x, 0.0).astype(np.float64), _SMOOTHING)
+    smooth = np.arcsinh(smooth / np.maximum(weight, 1e-6))
+    pixels = smooth[valid]
+    if pixels.min() == pixels.max():
+        return np.zeros(x.shape, dtype=np.bool_)
+    noise = estimate_noise(smooth[None], valid)
+    floor = float(noise.level[0] + _FLOOR_SIGMA * noise.sigma[0])
+    return np.asarray(valid & (smooth > max(float(_threshold(pixels)), floor)))
+
+
+def train_unet(taught: Sequence[_Prepared], *, steps: int, q: float, seed: int, device: torch.device) -> UNet:
+    """Train a U-Net on pseudo-labels.
+
+    Parameters
+    ----------
+    taught : sequence
+        Planes in sigma with their valid pixels and pseudo-labels.
+    steps, q, seed, device
+        As of `segment`.
+
+    Returns
+    -------
+    UNet
+        In evaluation mode; two planes in, the picture and its valid pixels.
+    """
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = UNet(2).to(device)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=_LR, total_steps=steps)
+    side = min(_SIDE, -(-max(max(each.x.shape) for each in taught) // 8) * 8)
+    for _ in tqdm(range(steps), desc="train", unit="step", disable=not sys.stderr.isatty()):
+        patches = [_patch(taught[i], side, rng) for i in rng.integers(len(taught), size=_BATCH)]
+        x, valid, labels = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*patches, strict=True))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = network(_input(x, valid))[:, 0]
+        loss = generalised_cross_entropy(logits, labels, _balanced(labels, valid), q=q)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    return network.eval()
+
+
+def _balanced(labels: Tensor, valid: Tensor) -> Tensor:
+    """Weigh the pixels of objects up, halfway to equal shares: a loss that doubts labels forgets what is rare."""
+    inside, n = (labels & valid).sum(), valid.sum()
+    up = ((n - inside) / inside.clamp_min(1)).clamp_min(1).sqrt()
+    return valid * torch.where(labels, up, 1.0)
+
+
+def _input(x: Tensor, valid: Tensor) -> Tensor:
+    return torch.stack([torch.asinh(x), valid.to(x.dtype)], dim=1)  # (B, 2, H, W)
+
+
+def _patch(each: _Prepared, side: int, rng: np.random.Generator) -> tuple[F32, Bool, Bool]:
+    """Cut a patch at random, turn it, and make it a fainter twin: picture, valid pixels and label, (S, S) each."""
+    places = []
+    for length in each.x.shape:
+        first = int(rng.integers(max(length - side, 0) + 1))
+        places.append(slice(first, first + side))
+    turns, flipped = int(rng.integers(4)), bool(rng.integers(2))
+
+    def cut(plane: NDArray[Any]) -> NDArray[Any]:
+        part = plane[tuple(places)]
+        part = np.rot90(np.pad(part, [(0, side - length) for length in part.shape]), turns)
+        return np.ascontiguousarray(part[:, ::-1] if flipped else part)
+
+    x, valid, label = cut(each.x), cut(each.valid), cut(each.otsu)
+    fade = float(np.exp(rng.uniform(np.log(_FAINTEST), 0)))
+    noise = rng.standard_normal(x.shape, dtype=np.float32)
+    twin = (fade * x + math.sqrt(1 - fade**2) * noise) * valid
+    return twin.astype(np.float32), valid, label
+
+
+def _sample(cutouts: Cutouts | Samples, band: str | int | None, seed: int) -> list[_Prepared]:
+    """Prepare the planes that are trained on."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(cutouts))[:_ROWS])
+    if isinstance(cutouts, Cutouts):
+        return [_prepared(plane) for plane in read_planes(cutouts.keep(rows), band)]
+    chosen = set(rows.tolist())
+    return [_prepared(plane) for row, plane in enumerate(read_planes(cutouts, band)) if row in chosen]
+
+
+def _prepared(plane: Plane) -> _Prepared:
+    x = _in_sigma(plane)
+    return _Prepared(x, plane.valid, otsu_mask(x, plane.valid))
+
+
+def _in_sigma(plane: Plane) -> F32:
+    """Count in sigma; where there is none, in hundredths of the range."""
+    unit = plane.sigma
+    if not unit > 0:
+        unit = float(np.abs(plane.image).max()) / 100 or 1.0
+    return np.where(plane.valid, plane.image / unit, 0.0).astype(np.float32)
+
+
+def _all_masks(cutouts: Cutouts | Samples, band: str | int | None, network: UNet, about: dict[str, Any]) -> Masks:
+    ids: list[str] = []
+    masks: list[Bool] = []
+    figures: dict[str, list[float]] = {"iou_otsu": [], "iou_photutils": [], "iou_otsu_photutils": []}
+    with tqdm(total=len(cutouts), desc="segment", unit="image", disable=not sys.stderr.isatty()) as bar:
+        for block in _blocks(read_planes(cutouts, band)):
+            prepared = [_prepared(plane) for plane in block]
+            found = _masks(network, prepared)
+            for plane, each, mask in zip(block, prepared, found, strict=True):
+                classical = photutils_segment(plane.image, plane.valid, Segmentation()) > 0
+                figures["iou_otsu"].append(intersection_over_union(mask, each.otsu))
+                figures["iou_photutils"].append(intersection_over_union(mask, classical))
+                figures["iou_otsu_photutils"].append(intersection_over_union(each.otsu, classical))
+            ids += [plane.id for plane in block]
+            masks += list(found)
+            bar.update(len(block))
+    area = pa.array([int(mask.sum()) for mask in masks], pa.int64())
+    return Masks.of(ids, masks, {"area_px": area, **figures}, about)
+
+
+def _blocks(planes: Iterator[Plane]) -> Iterator[list[Plane]]:
+    """Gather planes of one shape that follow one another."""
+    block: list[Plane] = []
+    for plane in planes:
+        full = len(block) * plane.image.size >= _PIXELS
+        if block and (full or block[0].image.shape != plane.image.shape):
+            yield block
+            block = []
+        block.append(plane)
+    if block:
+        yield block
+
+
+@torch.no_grad()
+def _masks(network: UNet, planes: Sequence[_Prepared]) -> NDArray[np.bool_]:
+    """Segment planes of one shape, (B, H, W)."""
+    device = next(network.parameters()).device
+    x, valid = (
+        torch.from_numpy(np.stack(part)).to(device) for part in ([p.x for p in planes], [p.valid for p in planes])
+    )
+    logits = network(_input(x, valid))[:, 0].float()
+    return np.asarray(((logits > 0) & valid).cpu().numpy())
