@@ -183,7 +183,8 @@ def _fit_canonical(x: Float, y: Float) -> tuple[Float, Float, Float]:
 def _whitened(x: Float) -> tuple[Float, Float]:
     """Give orthonormal columns that span the centred table, and the weights that make them."""
     scale = x.std(0)
-    weight = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0)
+    varies = scale > _RANK * np.abs(x).max(0)  # and not by rounding only
+    weight = np.where(varies, 1 / np.where(varies, scale, 1), 0)
     u, s, vt = np.linalg.svd((x - x.mean(0)) * weight, full_matrices=False)
     keep = s**2 > _RANK * max(float(s[0]) ** 2, 1e-300)
     return u[:, keep], weight[:, None] * vt[keep].T / s[keep]
@@ -230,7 +231,7 @@ def _weighted_correlation(a: Float, b: Float, w: Float) -> Float:
 def _standard(x: Float) -> Float:
     """Give columns mean 0 and variance 1; a constant one becomes 0."""
     sd = x.std(0)
-    return np.asarray((x - x.mean(0)) / np.where(sd > 0, sd, np.inf))
+    return np.asarray((x - x.mean(0)) / np.where(sd > _RANK * np.abs(x).max(0), sd, np.inf))
 
 
 def _clipped(v: Float) -> Float:

@@ -71,7 +71,7 @@ def join(
     radius : str, float or Quantity
         Farthest match on the sky; a bare number is in arcsec. Not used by id.
     columns : sequence of str, optional
-        Columns to take; default all but the id.
+        Columns to take; default all, but the ids that it was joined by.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def join(
         msg = f"{name} has {what}; join by position, or name the column of ids 'id'."
         raise DataError(msg)
     if found is None or not found.fits.any():
-        found = _by_position(emb, data, name, radius)
+        found, key = _by_position(emb, data, name, radius), None  # ids of its own are worth keeping
     matches = _matches(found)
     _tell(matches, name)
     ours = {

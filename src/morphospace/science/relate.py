@@ -130,7 +130,7 @@ def relate(
     out : path, optional
         Page to write, e.g. ``relate.html``; the table goes beside it as ``relate.parquet`` and ``relate.csv``.
     components : int, >= 1
-        Number of principal components C.
+        Number of principal components C; fewer where the vectors have fewer dimensions.
     level : float, 0 to 1
         False discovery rate: the expected fraction of chance among the pairs that stand.
     permutations : int, >= 100
@@ -279,14 +279,11 @@ def _usable(values: dict[str, Float], left_out: dict[str, str]) -> dict[str, Flo
 
 def _components(emb: Embeddings, good: Int, z: Float, n: int) -> tuple[Float, Float, Float]:
     """Give the components of the objects used, their share of the variance, and the place of all objects."""
-    most = min(z.shape[1], len(z) - 1)
-    if n > most:
-        msg = f"components must be at most {most} for {len(z)} vectors of {z.shape[1]} dimensions; got {n}."
-        raise ConfigError(msg)
-    model = PCA(n, svd_solver="full").fit(z)
-    if not model.explained_variance_[0] > 0:
+    if not np.ptp(z, axis=0).any():
         msg = f"all vectors of embeddings {emb.name} are equal; there are no axes to relate."
         raise DataError(msg)
+    n = min(n, z.shape[1], len(z) - 1)
+    model = PCA(n, svd_solver="full").fit(z)
     place = np.full((len(emb), n), np.nan)
     place[good] = model.transform(np.asarray(emb.vectors[good], dtype=np.float64))
     return model.transform(z), model.explained_variance_ratio_, place
