@@ -99,11 +99,11 @@ class KNNHead:
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Make it again."""
-        return cls(arrays["bank"], arrays["y"], arrays["prior"], int(arrays["k"]))
+        return cls(arrays["bank"], arrays["y"], arrays["prior"], int(arrays["k"][0]))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return its state."""
-        return {"bank": self.bank, "y": self.y, "prior": self.prior, "k": np.array(self.k)}
+        return {"bank": self.bank, "y": self.y, "prior": self.prior, "k": np.array([self.k])}
 
     def scores(self, x: Float) -> Float:
         """Score rows (N, D)."""
@@ -142,8 +142,7 @@ class LinearHead:
         penalty = None
         if job.task == "classes":
             penalty = _best_penalty(x, job) if job.penalty is None else job.penalty
-            path = [p for p in PENALTIES if p >= penalty]
-            w, b = _path(x, job.y, job.weight, job.width, path)[-1]
+            ((w, b),) = _path(x, job.y, job.weight, job.width, [penalty])
         elif job.task == "values":
             ridge = RidgeCV(alphas=RIDGES * len(x)).fit(x, job.y)
             w, b = np.asarray(ridge.coef_)[:, None], np.atleast_1d(ridge.intercept_)
