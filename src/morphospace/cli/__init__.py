@@ -36,6 +36,7 @@ VERBS = {
     "measure": ("morphospace.cli.science", "Measure the shape of every object by the classical definitions."),
     "predict": ("morphospace.cli.predict", "Predict classes, values or votes from labels, fused with tables."),
     "relate": ("morphospace.cli.relate", "Say what the axes of a space mean: against shapes and tables, as a page."),
+    "segment": ("morphospace.cli.faint", "Find the pixels of every object, and keep them as masks."),
     "export": ("morphospace.cli.space", "Write embeddings for TOPCAT, Excel, TensorBoard and others."),
     "run": ("morphospace.cli.whole", "Curate, train, embed and export from one config file."),
     "demo": ("morphospace.cli.whole", "Go the whole way on the Hubble deep field."),

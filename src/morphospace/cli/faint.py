@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
-from morphospace.cli.options import SOURCE, options_from, state
+from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
 from morphospace.config import call_from
 
-__all__ = ["injection_options", "measure_completeness", "wants_injection"]
+__all__ = ["injection_options", "measure_completeness", "segment_command", "wants_injection"]
 
 _INJECT = "morphospace.science.inject:inject"
+_SEGMENT = "morphospace.science.segment:segment"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -67,3 +68,32 @@ def measure_completeness(
         result |= {"out": str(folder)}
         lines = [*lines, f"table, limits and figure in '{folder}'"]
     emit({**result, "sentences": found.sentences}, "\n".join(lines), as_json=state().json)
+
+
+@verb(
+    _SEGMENT,
+    examples=[
+        "morphospace segment disks.cutouts --out disks.masks.parquet",
+        "morphospace segment galaxies.cutouts --out galaxies.masks.parquet --band r --steps 1000",
+    ],
+)
+@click.argument("cutouts", type=click.Path())
+@options_from(_SEGMENT, "segment", skip=("cutouts", "out"))
+@click.option("--out", "segment__out", type=click.Path(), required=True, help="Parquet file to write.")
+def segment_command(config: dict[str, Any], cutouts: str) -> None:
+    """Find the pixels of every object."""
+    from morphospace.science.masks import COMPARED, compared
+    from morphospace.science.segment import segment
+    from morphospace.sky.cutouts import Cutouts
+
+    target = partial(segment, Cutouts.open(cutouts))
+    masks = call_from(config.get("segment", {}), target, "segment", source=SOURCE)
+    areas = masks.table["area_px"].to_numpy()
+    figures = compared(masks)
+    result = {"masks": str(masks.path), "n": len(masks), "empty": int((areas == 0).sum()), "iou": figures}
+    lines = [f"{len(masks):,} masks in '{masks.path}', {result['empty']:,} of them empty"]
+    lines.append("intersection over union, median (16 to 84 %) where a mask is not empty:")
+    for name, words in COMPARED.items():
+        f = figures[name]
+        lines.append(f"  {words:<24} {f['median']:.2f} ({f['low']:.2f} to {f['high']:.2f}), {f['n']:,} objects")
+    emit(result, "\n".join(lines), as_json=state().json)

@@ -17,7 +17,14 @@ from morphospace._manifest import replacing
 from morphospace.config import nearest
 from morphospace.errors import DataError, StoreError
 
-__all__ = ["Masks", "intersection_over_union"]
+__all__ = ["COMPARED", "Masks", "compared", "intersection_over_union"]
+
+#: Columns of the intersection over union of two masks, and which.
+COMPARED = {
+    "iou_otsu": "network and Otsu",
+    "iou_photutils": "network and photutils",
+    "iou_otsu_photutils": "Otsu and photutils",
+}
 
 _ABOUT = b"morphospace"
 _VERSION = 1
@@ -162,3 +169,20 @@ def intersection_over_union(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> f
     """Compare two masks: pixels in both over pixels in any; NaN where both are empty."""
     union = int((one | two).sum())
     return int((one & two).sum()) / union if union else math.nan
+
+
+def compared(masks: Masks) -> dict[str, dict[str, float]]:
+    """Give the table of comparisons: for each of `COMPARED` the median and the 16 and 84 % quantiles over objects.
+
+    Returns
+    -------
+    dict
+        Keys ``median``, ``low``, ``high`` (NaN without an object) and ``n``, the objects of which a mask is not empty.
+    """
+    found = {}
+    for name in COMPARED:
+        values = masks.table[name].to_numpy()
+        values = values[np.isfinite(values)]
+        low, median, high = np.quantile(values, [0.16, 0.5, 0.84]) if len(values) else (math.nan,) * 3
+        found[name] = {"median": float(median), "low": float(low), "high": float(high), "n": len(values)}
+    return found

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from morphospace._manifest import software_versions
 from morphospace.errors import ConfigError, DataError
 from morphospace.learn.unet import UNet, generalised_cross_entropy
-from morphospace.science.masks import Masks, free_file, intersection_over_union
+from morphospace.science.masks import COMPARED, Masks, free_file, intersection_over_union
 from morphospace.science.morphometry.planes import Plane, read_planes
 from morphospace.science.morphometry.segmentation import Segmentation
 from morphospace.science.morphometry.segmentation import segment as photutils_segment
@@ -36,9 +36,12 @@ _ROWS = 2_000  # trained on, drawn at random
 _SIDE = 64  # px, of the patches trained on
 _BATCH = 16
 _LR = 3e-3
-_FAINTEST = 0.1  # of its brightness, what a twin in training may have
+_FAINTEST = 0.3  # of its brightness, what a twin in training may have
+_TWINS = 0.5  # of the patches; the others stay as they are
+_LEAST_SHARE = 0.1  # of the weight of all pixels, what those of objects have together
 _FLOOR_SIGMA = 2.0  # Otsu's threshold is never lower: it would split blank sky into two halves
 _SMOOTHING = 1.0  # px, s.d. of the Gaussian before Otsu's threshold
+_SOFTENING = 3.0  # sigma, below which the asinh before it is linear
 _PIXELS = 2**20  # segmented at a time at most
 
 F32 = NDArray[np.float32]
@@ -107,9 +110,10 @@ def segment(
 
     Notes
     -----
-    Otsu 1979; U-Net after Ronneberger+ 2015; generalised cross entropy of Zhang & Sabuncu 2018, eq. 6. A twin is s x + sqrt(1
-    - s^2) n with white noise n of the picture's sigma: its object is fainter by s, its noise the same, its mask that of the
-    bright one. Where sigma is 0 (masked clouds, pictures) there is no noise to add, and twins are fainter only.
+    Otsu 1979; U-Net after Ronneberger+ 2015; generalised cross entropy of Zhang & Sabuncu 2018, eq. 6. Half of the patches
+    are made into a twin s x + sqrt(1 - s^2) n with white noise n of the picture's sigma: its object is fainter by s, from
+    0.3 to 1, its noise the same, its label that of the bright one. Where sigma is 0 (masked clouds, pictures) a hundredth of
+    the range takes its place.
     """
     if not len(cutouts):
         msg = "there is nothing to segment: the store has no cutouts."
@@ -134,8 +138,8 @@ def segment(
 def otsu_mask(x: NDArray[np.floating[Any]], valid: Bool) -> Bool:
     """Separate an object from the background by Otsu's threshold.
 
-    The image is smoothed a little (Gaussian, s.d. 1 pixel) and taken through asinh, so that a bright core does not push the
-    threshold up; the threshold is never below 2 sigma of the smoothed image.
+    The image is smoothed a little (Gaussian, s.d. 1 pixel) and taken through asinh(x / 3 sigma), so that a bright core does not
+    push the threshold up; the threshold is never below 2 sigma of the smoothed image.
 
     Parameters
     ----------
@@ -152,13 +156,14 @@ def otsu_mask(x: NDArray[np.floating[Any]], valid: Bool) -> Bool:
         return np.zeros(x.shape, dtype=np.bool_)
     weight = ndimage.gaussian_filter(valid.astype(np.float64), _SMOOTHING)
     smooth = ndimage.gaussian_filter(np.where(valid, x, 0.0).astype(np.float64), _SMOOTHING)
-    smooth = np.arcsinh(smooth / np.maximum(weight, 1e-6))
+    smooth /= np.maximum(weight, 1e-6)
     pixels = smooth[valid]
     if pixels.min() == pixels.max():
         return np.zeros(x.shape, dtype=np.bool_)
     noise = estimate_noise(smooth[None], valid)
     floor = float(noise.level[0] + _FLOOR_SIGMA * noise.sigma[0])
-    return np.asarray(valid & (smooth > max(float(_threshold(pixels)), floor)))
+    split = _SOFTENING * np.sinh(_threshold(np.arcsinh(pixels / _SOFTENING)))
+    return np.asarray(valid & (smooth > max(float(split), floor)))
 
 
 def train_unet(taught: Sequence[_Prepared], *, steps: int, q: float, seed: int, device: torch.device) -> UNet:
@@ -188,7 +193,7 @@ def train_unet(taught: Sequence[_Prepared], *, steps: int, q: float, seed: int, 
         x, valid, labels = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*patches, strict=True))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = network(_input(x, valid))[:, 0]
-        loss = generalised_cross_entropy(logits, labels, _balanced(labels, valid), q=q)
+        loss = generalised_cross_entropy(logits, labels, _weights(labels, valid), q=q)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -197,10 +202,10 @@ def train_unet(taught: Sequence[_Prepared], *, steps: int, q: float, seed: int, 
     return network.eval()
 
 
-def _balanced(labels: Tensor, valid: Tensor) -> Tensor:
-    """Weigh the pixels of objects up, halfway to equal shares: a loss that doubts labels forgets what is rare."""
+def _weights(labels: Tensor, valid: Tensor) -> Tensor:
+    """Weigh the pixels of objects up where they are rare: a loss that doubts labels would forget them."""
     inside, n = (labels & valid).sum(), valid.sum()
-    up = ((n - inside) / inside.clamp_min(1)).clamp_min(1).sqrt()
+    up = (_LEAST_SHARE / (1 - _LEAST_SHARE) * (n - inside) / inside.clamp_min(1)).clamp_min(1)
     return valid * torch.where(labels, up, 1.0)
 
 
@@ -222,7 +227,7 @@ def _patch(each: _Prepared, side: int, rng: np.random.Generator) -> tuple[F32, B
         return np.ascontiguousarray(part[:, ::-1] if flipped else part)
 
     x, valid, label = cut(each.x), cut(each.valid), cut(each.otsu)
-    fade = float(np.exp(rng.uniform(np.log(_FAINTEST), 0)))
+    fade = float(np.exp(rng.uniform(np.log(_FAINTEST), 0))) if rng.random() < _TWINS else 1.0
     noise = rng.standard_normal(x.shape, dtype=np.float32)
     twin = (fade * x + math.sqrt(1 - fade**2) * noise) * valid
     return twin.astype(np.float32), valid, label
@@ -253,7 +258,7 @@ def _in_sigma(plane: Plane) -> F32:
 def _all_masks(cutouts: Cutouts | Samples, band: str | int | None, network: UNet, about: dict[str, Any]) -> Masks:
     ids: list[str] = []
     masks: list[Bool] = []
-    figures: dict[str, list[float]] = {"iou_otsu": [], "iou_photutils": [], "iou_otsu_photutils": []}
+    figures: dict[str, list[float]] = {name: [] for name in COMPARED}
     with tqdm(total=len(cutouts), desc="segment", unit="image", disable=not sys.stderr.isatty()) as bar:
         for block in _blocks(read_planes(cutouts, band)):
             prepared = [_prepared(plane) for plane in block]
