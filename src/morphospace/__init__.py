@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.explore.explore import explore
     from morphospace.learn.doctor import doctor
     from morphospace.learn.encoders import encoder
+    from morphospace.learn.encoders.timm import timm_encoder
     from morphospace.learn.gallery import plot_views
     from morphospace.learn.health import Health
     from morphospace.learn.methods import AE, BYOL, VAE, AstroVaDEr, Batch, Loss, Method, Plan, SimCLR, VaDE, VICReg
@@ -19,10 +20,18 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.learn.train import Loop, train
     from morphospace.learn.views import Views, views
     from morphospace.runs import Run
+    from morphospace.science.curves import label_efficiency
+    from morphospace.science.figures import plot_confusion, plot_curves, plot_reliability, plot_values
+    from morphospace.science.finetune import Tuning, finetune, predict_images
     from morphospace.science.measure import Measures, measure
     from morphospace.science.morphometry.flags import ShapeFlag
     from morphospace.science.morphometry.segmentation import Segmentation
+    from morphospace.science.predict import predict
+    from morphospace.science.prediction import Prediction
+    from morphospace.science.predictor import Predictor
     from morphospace.science.relate import relate
+    from morphospace.science.supervised import Supervised
+    from morphospace.science.targets import read_labels
     from morphospace.sky.archives.datasets import datasets
     from morphospace.sky.archives.download import download
     from morphospace.sky.archives.fetch import fetch
@@ -72,6 +81,8 @@ _PUBLIC = {
     "Measures": "morphospace.science.measure",
     "Method": "morphospace.learn.methods",
     "Plan": "morphospace.learn.methods",
+    "Prediction": "morphospace.science.prediction",
+    "Predictor": "morphospace.science.predictor",
     "Preparation": "morphospace.learn.prepare",
     "Run": "morphospace.runs",
     "Schedule": "morphospace.learn.schedule",
@@ -79,6 +90,8 @@ _PUBLIC = {
     "ShapeFlag": "morphospace.science.morphometry.flags",
     "SimCLR": "morphospace.learn.methods",
     "Stretch": "morphospace.sky.stretch",
+    "Supervised": "morphospace.science.supervised",
+    "Tuning": "morphospace.science.finetune",
     "VAE": "morphospace.learn.methods",
     "VICReg": "morphospace.learn.methods",
     "VaDE": "morphospace.learn.methods",
@@ -97,27 +110,38 @@ _PUBLIC = {
     "explore": "morphospace.explore.explore",
     "export": "morphospace.space.export",
     "fetch": "morphospace.sky.archives.fetch",
+    "finetune": "morphospace.science.finetune",
     "generate": "morphospace.space.generating.catalogue",
+    "label_efficiency": "morphospace.science.curves",
     "measure": "morphospace.science.measure",
     "open_projection": "morphospace.space.project",
+    "plot_confusion": "morphospace.science.figures",
+    "plot_curves": "morphospace.science.figures",
     "plot_hits": "morphospace.space.figures",
     "plot_map": "morphospace.space.map_figure",
+    "plot_reliability": "morphospace.science.figures",
+    "plot_values": "morphospace.science.figures",
     "plot_views": "morphospace.learn.gallery",
+    "predict": "morphospace.science.predict",
+    "predict_images": "morphospace.science.finetune",
     "project": "morphospace.space.project",
+    "read_labels": "morphospace.science.targets",
     "relate": "morphospace.science.relate",
     "save_figure": "morphospace.space.figures",
     "search": "morphospace.space.search",
     "simulate": "morphospace.sky.simulate",
+    "timm_encoder": "morphospace.learn.encoders.timm",
     "train": "morphospace.learn.train",
     "views": "morphospace.learn.views",
     "write_fits": "morphospace.sky.simulate",
     "write_sky": "morphospace.sky.simulate",
 }
 
-__all__ = [  # noqa: RUF022 - in plain order, capitals first
+__all__ = [
     "AE",
-    "AstroVaDEr",
     "BYOL",
+    "VAE",
+    "AstroVaDEr",
     "Batch",
     "Cutout",
     "Cutouts",
@@ -136,6 +160,8 @@ __all__ = [  # noqa: RUF022 - in plain order, capitals first
     "Measures",
     "Method",
     "Plan",
+    "Prediction",
+    "Predictor",
     "Preparation",
     "Run",
     "Schedule",
@@ -143,7 +169,8 @@ __all__ = [  # noqa: RUF022 - in plain order, capitals first
     "ShapeFlag",
     "SimCLR",
     "Stretch",
-    "VAE",
+    "Supervised",
+    "Tuning",
     "VICReg",
     "VaDE",
     "Views",
@@ -161,17 +188,27 @@ __all__ = [  # noqa: RUF022 - in plain order, capitals first
     "explore",
     "export",
     "fetch",
+    "finetune",
     "generate",
+    "label_efficiency",
     "measure",
     "open_projection",
+    "plot_confusion",
+    "plot_curves",
     "plot_hits",
     "plot_map",
+    "plot_reliability",
+    "plot_values",
     "plot_views",
+    "predict",
+    "predict_images",
     "project",
+    "read_labels",
     "relate",
     "save_figure",
     "search",
     "simulate",
+    "timm_encoder",
     "train",
     "views",
     "write_fits",
