@@ -63,7 +63,7 @@ def test_network_finds_footprints_better_than_otsu_where_it_is_noisy(tmp_path):
     rng = np.random.default_rng(1)
     peaks = np.exp(rng.uniform(0, np.log(4), 150))
     made = [disc(rng, (32, 32), peak) for peak in peaks]
-    found = segment(store(tmp_path / "d.cutouts", [image for image, _ in made]), steps=150)
+    found = segment(store(tmp_path / "d.cutouts", [image for image, _ in made]), steps=200)
     valid = np.ones((32, 32), bool)
     ours = np.array([intersection_over_union(found[f"n{i}"], truth) for i, (_, truth) in enumerate(made)])
     otsu = np.array([intersection_over_union(otsu_mask(image, valid), truth) for image, truth in made])

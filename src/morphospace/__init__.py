@@ -20,9 +20,12 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.learn.train import Loop, train
     from morphospace.learn.views import Views, views
     from morphospace.runs import Run
+    from morphospace.science.completeness import Completeness, plot_completeness
     from morphospace.science.curves import label_efficiency
     from morphospace.science.figures import plot_confusion, plot_curves, plot_reliability, plot_values
     from morphospace.science.finetune import Tuning, finetune, predict_images
+    from morphospace.science.inject import inject
+    from morphospace.science.masks import Masks
     from morphospace.science.measure import Measures, measure
     from morphospace.science.morphometry.flags import ShapeFlag
     from morphospace.science.morphometry.segmentation import Segmentation
@@ -30,6 +33,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.science.prediction import Prediction
     from morphospace.science.predictor import Predictor
     from morphospace.science.relate import relate
+    from morphospace.science.segment import segment
     from morphospace.science.supervised import Supervised
     from morphospace.science.targets import read_labels
     from morphospace.sky.archives.datasets import datasets
@@ -64,6 +68,7 @@ _PUBLIC = {
     "AstroVaDEr": "morphospace.learn.methods",
     "BYOL": "morphospace.learn.methods",
     "Batch": "morphospace.learn.methods",
+    "Completeness": "morphospace.science.completeness",
     "Cutout": "morphospace.sky.cutouts",
     "Cutouts": "morphospace.sky.cutouts",
     "CutoutsWriter": "morphospace.sky.cutouts",
@@ -78,6 +83,7 @@ _PUBLIC = {
     "Labels": "morphospace.space.labels",
     "Loop": "morphospace.learn.train",
     "Loss": "morphospace.learn.methods",
+    "Masks": "morphospace.science.masks",
     "Measures": "morphospace.science.measure",
     "Method": "morphospace.learn.methods",
     "Plan": "morphospace.learn.methods",
@@ -113,10 +119,12 @@ _PUBLIC = {
     "finetune": "morphospace.science.finetune",
     "generate": "morphospace.space.generating.catalogue",
     "label_efficiency": "morphospace.science.curves",
+    "inject": "morphospace.science.inject",
     "measure": "morphospace.science.measure",
     "open_projection": "morphospace.space.project",
     "plot_confusion": "morphospace.science.figures",
     "plot_curves": "morphospace.science.figures",
+    "plot_completeness": "morphospace.science.completeness",
     "plot_hits": "morphospace.space.figures",
     "plot_map": "morphospace.space.map_figure",
     "plot_reliability": "morphospace.science.figures",
@@ -129,6 +137,7 @@ _PUBLIC = {
     "relate": "morphospace.science.relate",
     "save_figure": "morphospace.space.figures",
     "search": "morphospace.space.search",
+    "segment": "morphospace.science.segment",
     "simulate": "morphospace.sky.simulate",
     "timm_encoder": "morphospace.learn.encoders.timm",
     "train": "morphospace.learn.train",
@@ -143,6 +152,7 @@ __all__ = [
     "VAE",
     "AstroVaDEr",
     "Batch",
+    "Completeness",
     "Cutout",
     "Cutouts",
     "CutoutsWriter",
@@ -157,6 +167,7 @@ __all__ = [
     "Labels",
     "Loop",
     "Loss",
+    "Masks",
     "Measures",
     "Method",
     "Plan",
@@ -190,9 +201,11 @@ __all__ = [
     "fetch",
     "finetune",
     "generate",
+    "inject",
     "label_efficiency",
     "measure",
     "open_projection",
+    "plot_completeness",
     "plot_confusion",
     "plot_curves",
     "plot_hits",
@@ -207,6 +220,7 @@ __all__ = [
     "relate",
     "save_figure",
     "search",
+    "segment",
     "simulate",
     "timm_encoder",
     "train",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit
 from morphospace.config import call_from
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from morphospace.science.inject import Classifier
 
 __all__ = ["injection_options", "measure_completeness", "segment_command", "wants_injection"]
 
@@ -27,6 +33,9 @@ def injection_options(function: F) -> F:
         ),
         click.option("--out", type=click.Path(), help="With --inject: folder for table, limits and figure."),
         click.option("--embeddings", type=click.Path(), help="With --inject: embeddings of CUTOUTS by this run."),
+        click.option(
+            "--classifier", type=click.Path(), help="With --inject: predictor that predict --save has written."
+        ),
         click.option("--overwrite", is_flag=True, help="With --inject: replace what is in --out."),
         options_from(_INJECT, "inject", skip=("run", "cutouts", "embeddings", "classifier", "seed")),
     )
@@ -39,7 +48,9 @@ def wants_injection(config: Mapping[str, Any], injection: Mapping[str, Any]) -> 
     """Tell whether a command shall inject, and refuse options that go with it where it shall not."""
     if injection["inject"]:
         return True
-    stray = [name for name in ("out", "embeddings", "overwrite") if injection[name]] or list(config.get("inject", {}))
+    stray = [name for name in ("out", "embeddings", "classifier", "overwrite") if injection[name]] or list(
+        config.get("inject", {})
+    )
     if stray:
         msg = f"--{stray[0]} goes with --inject"
         raise click.UsageError(msg)
@@ -58,7 +69,9 @@ def measure_completeness(
         msg = "--inject needs the cutouts whose noise it uses: morphospace doctor RUN CUTOUTS --inject"
         raise click.UsageError(msg)
     known = injection["embeddings"]
-    options = {"seed": config.get("doctor", {}).get("seed", 0)}
+    options: dict[str, Any] = {"seed": config.get("doctor", {}).get("seed", 0)}
+    if injection["classifier"] is not None:
+        options["classifier"] = _classifier(injection["classifier"])
     embeddings = None if known is None else Embeddings.open(known)
     target = partial(inject, run, Cutouts.open(cutouts), embeddings=embeddings, **options)
     found = call_from(dict(config.get("inject", {})), target, "inject", source=SOURCE)
@@ -68,6 +81,21 @@ def measure_completeness(
         result |= {"out": str(folder)}
         lines = [*lines, f"table, limits and figure in '{folder}'"]
     emit({**result, "sentences": found.sentences}, "\n".join(lines), as_json=state().json)
+
+
+def _classifier(path: str) -> Classifier:
+    """Return a predictor as what gives each vector its class; parts that it was fitted with beside vectors are missing."""
+    from morphospace.science.predictor import Predictor
+    from morphospace.space.embeddings import Embeddings
+
+    predictor = Predictor.open(path)
+
+    def classes(vectors: NDArray[np.float32]) -> Sequence[str]:
+        emb = Embeddings.from_arrays(None, [str(row) for row in range(len(vectors))], vectors)
+        found: list[str] = predictor.predict(emb, calibrated=False).classes.tolist()
+        return found
+
+    return classes
 
 
 @verb(

@@ -34,7 +34,7 @@ _threshold: Callable[[NDArray[np.floating[Any]]], float] = threshold_otsu  # ski
 
 _ROWS = 2_000  # trained on, drawn at random
 _SIDE = 64  # px, of the patches trained on
-_BATCH = 16
+_BATCH = 8
 _LR = 3e-3
 _FAINTEST = 0.3  # of its brightness, what a twin in training may have
 _TWINS = 0.5  # of the patches; the others stay as they are
@@ -82,7 +82,7 @@ def segment(
     band : str or int, optional
         Name or number (from 0) of the band to look at; by default the mean of all bands.
     steps : int, >= 1
-        Training steps, of 16 patches each.
+        Training steps, of 8 patches of at most 64 x 64 pixels each.
     q : float, 0 < q <= 1
         How much labels are doubted; towards 0 is cross entropy, which believes them.
     device : str
