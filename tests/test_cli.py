@@ -391,7 +391,7 @@ def test_train_refuses_to_write_into_a_run(folder: Path, say: Any) -> None:
         (["train", "a.cutouts", "--resume", "runs/a"], "or --resume RUN"),
         (["train", "--resume", "runs/a", "--epochs", "3"], "takes no others"),
         (["trian"], "there is no verb 'trian'; did you mean 'train'?"),
-        (["xyzzy"], "there is no verb 'xyzzy'; there are 'curate'"),
+        (["xyzzy"], "there is no verb 'xyzzy'; there are 'alike'"),
         (["search", "a.emb"], "Missing argument 'QUERY...'"),
         (["search", "a.emb", "x", "-k", "many"], "'many' is not a valid integer"),
         (["embed", "a.cutouts", "--out", "x"], "Missing option '--run'"),
