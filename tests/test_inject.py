@@ -353,7 +353,8 @@ def test_doctor_injects(run, blank, tmp_path, capsys):
 
 def test_doctor_injects_for_a_predictor_that_was_saved(run, blank, tmp_path, capsys):
     emb = embed(run, blank, out=tmp_path / "b.emb")
-    Predictor("knn").fit(emb, ["odd" if i % 2 else "even" for i in range(len(emb))]).save(tmp_path / "p.safetensors")
+    labels = {name: "odd" if int(name[1:]) % 2 else "even" for name in emb.ids}
+    Predictor("knn").fit(emb, labels).save(tmp_path / "p.safetensors")
     given = ["starter", str(blank.path), "--inject", "--classifier", str(tmp_path / "p.safetensors"), "--kinds", "ring"]
     more = ["--embeddings", str(emb.path), "--snr", "50", "--sizes", "5", "-n", "4", "-k", "3", "--json", "--quiet"]
     status = main(["doctor", *given, *more])

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from astropy.stats import binom_conf_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import IsotonicRegression
 
@@ -241,7 +242,14 @@ def crossing(snr: F64, share: F64, weight: F64, wanted: float) -> float:
 def plot_completeness(found: Completeness) -> Figure:
     """Draw a panel for each kind and way of finding: completeness against S/N, a curve with its interval for each size.
 
-    Dotted: what chance would find. Parameters: a `Completeness`; gives a matplotlib figure.
+    Parameters
+    ----------
+    found : Completeness
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Dotted: what chance would find.
     """
     curves = list(_curves(found.table))
     ways, kinds = list(dict.fromkeys(c.by for c in curves)), list(dict.fromkeys(c.kind for c in curves))
@@ -257,6 +265,8 @@ def plot_completeness(found: Completeness) -> Figure:
         for column, kind in enumerate(kinds):
             ax = panels[row][column]
             ax.set(ylim=(-0.03, 1.03), xscale="log")
+            ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=StrMethodFormatter("{x:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
             for limit in LIMITS:
                 ax.axhline(limit, color="0.85", linewidth=0.8, zorder=0)
             if row == 0:
