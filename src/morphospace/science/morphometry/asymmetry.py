@@ -187,7 +187,8 @@ def asymmetry_centre(turns: Turns, centroid: Tensor, brightest: Tensor, petrosia
         best[rows], value[rows] = found, found_value
         lost[rows] = (found - again).norm(dim=1) > DRIFT * petrosian[rows]
         rows = torch.nonzero(lost)[:, 0]
-        best[rows], value[rows] = start[rows], turns.asymmetry(start[rows], rows, radius[rows])
+        if len(rows):
+            best[rows], value[rows] = start[rows], turns.asymmetry(start[rows], rows, radius[rows])
     return Centre(best[:, 0], best[:, 1], value, drifted, lost)
 
 
