@@ -146,11 +146,10 @@ _PUBLIC = {
     "write_sky": "morphospace.sky.simulate",
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in plain order, capitals first
     "AE",
-    "BYOL",
-    "VAE",
     "AstroVaDEr",
+    "BYOL",
     "Batch",
     "Completeness",
     "Cutout",
@@ -182,6 +181,7 @@ __all__ = [
     "Stretch",
     "Supervised",
     "Tuning",
+    "VAE",
     "VICReg",
     "VaDE",
     "Views",
