@@ -88,7 +88,7 @@ class Source:
         torch.manual_seed(seed)
         begin = start if isinstance(start, Run) else encoder("light", bands=self.images.images.shape[1])
         return finetune(
-            begin, self.images, labels, out=out, views=self.looks, epochs=epochs, lr=o.lr, seed=seed,
+            begin, self.images, labels=labels, out=out, views=self.looks, epochs=epochs, lr=o.lr, seed=seed,
             resume=out.exists(), tuning=how,
         )  # fmt: skip
 
@@ -310,7 +310,9 @@ def redshift(table: Mapping[str, NDArray], seeds: int) -> list[dict[str, Any]]:
             found = predict(emb, "redshift", head=head, task="values", coverage=0.9, seed=seed, **way)
             error = (found.mean - table["redshift"]) / (1 + table["redshift"])
             nmad = 1.4826 * np.median(np.abs(error - np.median(error)))
-            scores.append({**found.scores, "sigma_nmad": float(nmad)})
+            far = np.sort((found.mean - table["redshift"]) ** 2)[: int(0.995 * n)].sum()
+            rest = 1 - far / ((table["redshift"] - table["redshift"].mean()) ** 2).sum()
+            scores.append({**found.scores, "r2 without the worst 0.5 %": rest, "sigma_nmad": float(nmad)})
         mean = {key: float(np.mean([s[key] for s in scores])) for key in scores[0]}
         rows.append({"head": head, "galaxies": n, **{key: f"{v:.4f}" for key, v in mean.items()}})
     return rows

@@ -40,7 +40,7 @@ def kinds(n=N):
 def tuned(out, labels=None, *, start=None, data=None, seed=0, **options):
     torch.manual_seed(seed)
     given = {"views": LOOKS, "epochs": 3, "lr": 1e-2, "tuning": Tuning(batch_size=8, loop=PLAIN), **options}
-    return finetune(start or tiny(), data or Discs(), labels or kinds(), out=out, **given)
+    return finetune(start or tiny(), data or Discs(), labels=labels or kinds(), out=out, **given)
 
 
 def batch_of(n=6, *, label=None, rows=None):
@@ -174,10 +174,15 @@ def test_values_and_votes_are_learned(tmp_path, task):
 def test_training_goes_on_from_a_run_and_keeps_its_eyes(tmp_path):
     before = fit(tmp_path / "ssl", data=Discs())
     with pytest.raises(ConfigError, match="encoder of your own"):
-        finetune(before, Discs(), kinds(), out=tmp_path / "a")
+        finetune(before, Discs(), labels=kinds(), out=tmp_path / "a")
     source = fit_light(tmp_path)
     run = finetune(
-        source, Discs(), kinds(), out=tmp_path / "head", epochs=2, tuning=Tuning(blocks=0, batch_size=8, loop=PLAIN)
+        source,
+        Discs(),
+        labels=kinds(),
+        out=tmp_path / "head",
+        epochs=2,
+        tuning=Tuning(blocks=0, batch_size=8, loop=PLAIN),
     )
     assert run.config["preparation"] == source.config["preparation"]
     assert run.config["views"] == source.config["views"]
@@ -325,7 +330,7 @@ def test_timm_weights_come_from_a_local_file(timm, tmp_path):
 def test_timm_networks_can_be_fine_tuned(timm, tmp_path):
     net = timm_encoder("vit", bands=1, weights=None)
     how = Tuning(blocks=1, layer_decay=0.7, batch_size=8, loop=Loop(precision="32-true", device="cpu"))
-    run = finetune(net, Discs(), kinds(), out=tmp_path / "run", views=LOOKS, epochs=1, tuning=how)
+    run = finetune(net, Discs(), labels=kinds(), out=tmp_path / "run", views=LOOKS, epochs=1, tuning=how)
     assert predict_images(run, Discs(), encoder=timm_encoder("vit", bands=1, weights=None)).p.shape == (N, 2)
 
 

@@ -46,7 +46,7 @@ def truth(emb, name="kind"):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_classes_far_apart_are_told_apart(head):
-    emb = space(gap=8.0)
+    emb = space(120, gap=8.0)
     found = predict(emb, "kind", head=head, n_folds=3)
     assert found.scores["accuracy"] > 0.97
     assert (found.classes == truth(emb)).mean() == found.scores["accuracy"]
@@ -338,7 +338,7 @@ def test_labels_are_read_from_tables(tmp_path):
 
 
 def test_curves_rise_with_labels():
-    curve = label_efficiency(space(300, gap=2.0), "kind", [9, 30, 1000], repeats=3, name="vectors")
+    curve = label_efficiency(space(300, gap=2.0), "kind", sizes=[9, 30, 1000], repeats=3)
     assert curve.scores.shape == (3, 3)
     assert curve.mean[2] > curve.mean[0]
     assert curve.sizes[2] == 240
@@ -346,11 +346,11 @@ def test_curves_rise_with_labels():
     assert (low <= curve.mean).all()
     assert (curve.mean <= high).all()
     test = np.arange(300) < 100
-    fixed = label_efficiency(space(300), "value", [20, 100], test=test, repeats=2)
+    fixed = label_efficiency(space(300), "value", sizes=[20, 100], test=test, repeats=2)
     assert fixed.score == "r2"
     twins = space(300, group=[str(i % 150) for i in range(300)])
     with pytest.raises(DataError, match="objects lie on both sides of the split"):
-        label_efficiency(twins, "kind", [20], test=test)
+        label_efficiency(twins, "kind", sizes=[20], test=test)
 
 
 def test_draws_hold_smaller_draws_and_every_class():
@@ -373,7 +373,7 @@ def test_confusion_counts_and_figures_are_drawn(tmp_path):
     assert counts.sum() == 120
     assert np.trace(counts) == round(120 * found.scores["accuracy"])
     assert counts[found.names.index("disc")].sum() == (truth(emb) == "disc").sum()
-    curve = label_efficiency(emb, "kind", [9, 30], repeats=2)
+    curve = label_efficiency(emb, "kind", sizes=[9, 30], repeats=2)
     values = predict(emb, "value", coverage=0.8)
     for i, figure in enumerate(
         [plot_confusion(found), plot_reliability(found), plot_curves([curve]), plot_values(values)]
@@ -390,8 +390,8 @@ def test_confusion_counts_and_figures_are_drawn(tmp_path):
 
 
 def test_command_predicts_saves_and_predicts_again(tmp_path, capsys):
-    emb = space(200, gap=8.0)
-    columns = {"kind": truth(emb).tolist(), "value": truth(emb, "value"), "snr": np.arange(200.0)}
+    emb = space(120, gap=8.0)
+    columns = {"kind": truth(emb).tolist(), "value": truth(emb, "value"), "snr": np.arange(120.0)}
     Embeddings.from_arrays(tmp_path / "e.emb", emb.ids, emb.vectors, columns)
     files = {
         n: str(tmp_path / f"{n}.{s}") for n, s in (("out", "parquet"), ("save", "safetensors"), ("confusion", "png"))
@@ -401,7 +401,7 @@ def test_command_predicts_saves_and_predicts_again(tmp_path, capsys):
         str(tmp_path / "e.emb"),
         "kind",
         "--where",
-        "snr >= 50",
+        "snr >= 20",
         "--part",
         "v=value",
         "--coverage",
@@ -412,10 +412,10 @@ def test_command_predicts_saves_and_predicts_again(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["scores"]["accuracy"] > 0.95
     assert [p["part"] for p in told["parts"]] == ["embedding", "v"]
-    assert Prediction.open(files["out"]).known.sum() == 150
+    assert Prediction.open(files["out"]).known.sum() == 100
     again = ["predict", str(tmp_path / "e.emb"), "--model", files["save"], "--part", "v=value"]
     assert main([*again, "--out", str(tmp_path / "again.parquet")]) == 0
-    assert "200 objects predicted" in capsys.readouterr().out
+    assert "120 objects predicted" in capsys.readouterr().out
     assert (Prediction.open(tmp_path / "again.parquet").classes == truth(emb)).mean() > 0.95
     assert main([*again, "--out", str(tmp_path / "again.parquet")]) == 1
     assert "is there already" in capsys.readouterr().err

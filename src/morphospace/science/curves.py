@@ -86,15 +86,14 @@ def draw_labels(y: ArrayLike, n: int, *, each: bool = False, seed: int = 0) -> N
 def label_efficiency(
     emb: Embeddings,
     labels: LabelSource,
-    sizes: Sequence[int],
     *,
+    sizes: Sequence[int],
     head: str = "linear",
     parts: Mapping[str, Source] | None = None,
     embedding: bool = True,
     balanced: bool = False,
     test: ArrayLike | None = None,
     repeats: int = 5,
-    name: str = "",
     seed: int = 0,
 ) -> Curve:
     """Measure how many labels a head needs.
@@ -109,14 +108,12 @@ def label_efficiency(
         Objects to judge by, the same in each repeat; without it a fifth of the labelled, another one in each repeat.
     repeats : int, >= 1
         Draws of the labels.
-    name : str
-        For the legend.
     seed : int
 
     Returns
     -------
     Curve
-        Balanced accuracy of classes, R2 of values.
+        Named after the head (``curve._replace(name="...")`` for another legend): balanced accuracy of classes, R2 of values.
 
     Raises
     ------
@@ -145,7 +142,7 @@ def label_efficiency(
         rows = [draw_labels(strata[~held], n, seed=seed + r) for n in sizes]
         used.append([len(chosen) for chosen in rows])
         found.append([_scored(pool, judge, chosen, head, balanced, seed + r).scores[score] for chosen in rows])
-    return Curve(name or head, score, np.array(used).min(0), np.array(found).T)
+    return Curve(head, score, np.array(used).min(0), np.array(found).T)
 
 
 def _scored(

@@ -104,8 +104,8 @@ class _Labelled:
 def finetune(
     start: Run | str | Path | nn.Module,
     data: Cutouts | Samples,
-    labels: LabelSource,
     *,
+    labels: LabelSource,
     out: str | Path,
     views: Views | None = None,
     epochs: int = 30,

@@ -27,6 +27,7 @@ Arrays = Mapping[str, NDArray[Any]]
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)  # on the mean log-loss of standardised features; strongest first
 RIDGES = 10.0 ** np.arange(-6, 2.1, 0.5)  # in units of the number of training rows
 _BLOCK = 1024  # rows compared at a time
+_BETTER = 1e-4  # of the held-out loss, below which an epoch is no better
 _ABSENT = -12.0  # log-odds of a class that the training rows of a part lack
 
 
@@ -312,7 +313,7 @@ def _train(x: Float, job: Job, *, hidden: int) -> list[Float]:
             net.eval()
             with torch.no_grad():
                 value = float((ws[judge] * _losses(net(xs[judge]), ys[judge], job)).mean())
-            if value < best - 1e-4 * abs(best if best < float("inf") else value):
+            if value < best - _BETTER:
                 best, waited, kept = value, 0, [p.detach().clone() for p in net.parameters()]
             elif (waited := waited + 1) >= 20:
                 break
