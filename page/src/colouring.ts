@@ -20,6 +20,11 @@ export function colourChoices(space: Space): ColourChoice[] {
   return choices;
 }
 
+const BOOKS = ["unit", "x", "y", "pixel_scale_arcsec", "group", "flags", "source", "hdu", "sha256"];
+
+/** Names of columns: what the observer brought first, what the intake noted last. */
+export const inOrder = (names: string[]): string[] => [...names.filter((name) => !BOOKS.includes(name)), ...BOOKS.filter((name) => names.includes(name))];
+
 export const nameOfColour = (value: string): string => value.replace(/^@cluster:/, "cluster ").replace(/^@anomaly:/, "oddness ")
   .replace(/^@score:/, "score ").replace(/^@label:/, "label ").replace(/^@density:/, "how common, on ").replace(/^@color$/, "given values");
 

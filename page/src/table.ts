@@ -1,3 +1,4 @@
+import { inOrder } from "./colouring";
 import type { Context } from "./context";
 import { fill, h, plural } from "./dom";
 import { contentTop, scrollHeight } from "./maths/scroll";
@@ -46,7 +47,7 @@ export class Table {
   }
 
   private get columns(): string[] {
-    return ["id", ...this.ctx.space.columns.map((c) => c.name).filter((name) => name !== "id" && !name.startsWith("@"))];
+    return ["id", ...inOrder(this.ctx.space.columns.map((c) => c.name).filter((name) => name !== "id" && !name.startsWith("@")))];
   }
 
   private get hiddenNow(): boolean {

@@ -31,6 +31,10 @@ export class LabelPanel {
   private queue: number[] = [];
   private current = -1;
   private undoButton: HTMLButtonElement;
+  /** The object whose picture is there. */
+  private seen = -1;
+  /** Labelled here since the set was opened. */
+  private readonly given = new Set<number>();
   private busy = false;
 
   constructor(private readonly ctx: Context) {
@@ -38,7 +42,7 @@ export class LabelPanel {
     this.select = this.field.querySelector("select")!;
     this.queueStrip = new Strip(ctx, { px: 44, label: "Next objects", pick: (row) => void this.look(row) });
     this.undoButton = h("button", { type: "button", class: "button", onclick: () => void this.undo() }, "Undo (U)");
-    this.work = h("div", { hidden: true }, this.picture.element, this.name, this.buttons,
+    this.work = h("div", { hidden: true }, ctx.source.can.pixels ? this.picture.element : null, this.name, this.buttons,
       h("div", { class: "buttons" }, this.undoButton, h("button", { type: "button", class: "button", onclick: () => this.skip() }, "Skip (→)"),
         h("button", { type: "button", class: "button", onclick: () => void this.labelSelection() }, "Label the selection …")),
       this.progress, this.meter, h("h3", {}, "Next"), this.why, this.queueStrip.element, h("h3", {}, "Score"),
@@ -97,6 +101,7 @@ export class LabelPanel {
     const set = ctx.space.label_sets.find((s) => s.name === name);
     if (!set) return;
     this.set = set;
+    this.given.clear();
     this.field.hidden = false;
     setOptions(this.select, [...ctx.space.label_sets.map((s) => ({ value: s.name, text: `${s.name} (${s.kind === "interest" ? "0 to 5" : plural(s.classes.length, "class", "classes")})` }))], name);
     this.work.hidden = false;
@@ -129,7 +134,7 @@ export class LabelPanel {
     if (!this.set) return;
     const next = await this.ctx.source.next(this.set.name, 10);
     const done = new Set(this.labels?.labels.map((l) => l.row));
-    this.queue = next.rows.filter((row) => !done.has(row) && row !== this.current);
+    this.queue = next.rows.filter((row) => !done.has(row) && !this.given.has(row) && row !== this.current);
     this.why.textContent = next.why;
     this.showQueue();
   }
@@ -160,26 +165,34 @@ export class LabelPanel {
     const { ctx } = this;
     ctx.store.set({ chosen: row, dropped: null });
     await ctx.attempt(async () => {
-      const [known, pixels] = await Promise.all([ctx.rows.get(row), ctx.source.pixels(row)]);
-      if (this.current !== row) return;
-      this.name.textContent = known.id;
-      this.picture.set(pixels, known.id);
-      this.picture.draw(ctx.store.state.picture);
+      try {
+        const [known, pixels] = await Promise.all([ctx.rows.get(row), ctx.source.can.pixels ? ctx.source.pixels(row) : null]);
+        if (this.current !== row) return;
+        this.name.textContent = known.id;
+        this.picture.set(pixels, known.id);
+        this.picture.draw(ctx.store.state.picture);
+      } finally {
+        if (this.current === row) this.seen = row;
+      }
     });
   }
 
   private async give(value: number | string | null): Promise<void> {
-    if (!this.set || this.current < 0 || this.busy) return;
+    if (!this.set || this.current < 0 || this.busy || this.seen !== this.current) return; // a quick key is not for what has not been seen
     this.busy = true;
     const row = this.current;
     await this.ctx.attempt(async () => {
-      await this.ctx.source.label(this.set!.name, [row], value);
-      this.ctx.say(`Labelled ${value}.`);
-      this.skip();
+      try {
+        await this.ctx.source.label(this.set!.name, [row], value);
+        this.given.add(row);
+        this.ctx.say(`Labelled ${value}.`);
+        this.skip();
+      } finally {
+        this.busy = false;
+      }
       await this.reload();
       if (this.queue.length < 3) await this.refill();
     });
-    this.busy = false;
   }
 
   private async undo(): Promise<void> {
@@ -192,6 +205,7 @@ export class LabelPanel {
       const changed = [...before.keys(), ...after.keys()].find((row) => before.get(row) !== after.get(row));
       this.ctx.say("The last label is taken back.");
       if (changed !== undefined) {
+        this.given.delete(changed);
         if (this.current >= 0 && this.current !== changed) this.queue.unshift(this.current);
         await this.look(changed);
         this.showQueue();

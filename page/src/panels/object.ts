@@ -1,3 +1,4 @@
+import { inOrder } from "../colouring";
 import type { Context } from "../context";
 import { fill, h, icon, iconButton, number } from "../dom";
 import { sexagesimal } from "../maths/scalebar";
@@ -7,6 +8,7 @@ import { AlikeDialog } from "./alike";
 import { Strip, toggled } from "./strip";
 
 const NEIGHBOURS = 12;
+const TOLD = new Set(["ra", "dec", "object", "flags", "pixel_scale_arcsec", "source"]); // said in words elsewhere in the panel
 
 /** The chosen object: picture, place on the sky, columns, neighbours. */
 export class ObjectPanel {
@@ -154,7 +156,8 @@ export class ObjectPanel {
       const text = cell(value);
       if (text !== "") pairs.push([name, text]);
     };
-    for (const [name, value] of Object.entries(known.columns ?? {})) add(name, value);
+    const columns = known.columns ?? {};
+    for (const name of inOrder(Object.keys(columns))) if (!TOLD.has(name)) add(name, columns[name]);
     add("flags", (known.flags ?? []).join(", "));
     add("size", known.shape ? known.shape.join(" × ") : "");
     add("pixel scale", known.pixel_scale_arcsec ? `${number(known.pixel_scale_arcsec)}″` : "");
