@@ -234,16 +234,23 @@ def shapes(source: Source) -> pa.Table:
 
 def colours(source: Source) -> pa.Table:
     """Colours from the pictures' own bands (red i, green r, blue g) in three apertures, as magnitudes."""
-    x = source.images.images.astype(np.float64)  # (M, 3, H, W)
-    y_, x_ = np.indices(x.shape[2:]) - (np.array(x.shape[2:])[:, None, None] - 1) / 2
+    images = source.images.images  # (M, 3, H, W)
+    side = images.shape[2]
+    y_, x_ = np.indices(images.shape[2:]) - (side - 1) / 2
     radius = np.hypot(y_, x_)
-    border = radius > 0.47 * x.shape[2]
-    flux = x - np.median(x[:, :, border], axis=2)[:, :, None, None]
-    columns: dict[str, Any] = {"id": [str(i) for i in range(len(x))]}
-    for name, r in (("core", 0.04), ("middle", 0.1), ("whole", 0.25)):
-        i_, r_, g_ = np.maximum(flux[:, :, radius < r * x.shape[2]].mean(2), 0.5).T
+    apertures = {"core": radius < 0.04 * side, "middle": radius < 0.1 * side, "whole": radius < 0.25 * side}
+    border = radius > 0.47 * side
+    flux: dict[str, list[NDArray]] = {name: [] for name in apertures}
+    for start in range(0, len(images), 256):
+        block = images[start : start + 256].astype(np.float32)
+        level = np.median(block[:, :, border], axis=2)
+        for name, inside in apertures.items():
+            flux[name].append(np.maximum(block[:, :, inside].mean(2) - level, 0.5))
+    columns: dict[str, Any] = {"id": [str(i) for i in range(len(images))]}
+    for name, parts in flux.items():
+        i_, r_, g_ = np.concatenate(parts).T
         columns |= {f"g_r_{name}": -2.5 * np.log10(g_ / r_), f"r_i_{name}": -2.5 * np.log10(r_ / i_)}
-    columns["r_mag"] = -2.5 * np.log10(np.maximum(flux[:, 1, radius < 0.25 * x.shape[2]].sum(1), 1.0))
+        columns[f"r_mag_{name}"] = -2.5 * np.log10(r_)
     return pa.table(columns)
 
 

@@ -274,13 +274,14 @@ def _best_penalty(x: Float, job: Job) -> float:
 
 def _path(x: Float, y: Int, weight: Float, width: int, penalties: Sequence[float]) -> list[tuple[Float, Float]]:
     """Fit along falling penalties, each from where the last ended."""
-    model = LogisticRegression(warm_start=True, max_iter=200, tol=1e-4)
+    model = LogisticRegression(warm_start=True, max_iter=100, tol=1e-3)
     found = []
+    narrow = x.astype(np.float32)  # the fit is bound by memory
     with warnings.catch_warnings():
         # a fit that is stopped early is held to the same judge as the others: the held-out loss
         warnings.simplefilter("ignore", ConvergenceWarning)
         for penalty in penalties:
-            model.set_params(C=1 / (penalty * len(x))).fit(x, y, sample_weight=weight)
+            model.set_params(C=1 / (penalty * len(x))).fit(narrow, y, sample_weight=weight)
             coef, bias = model.coef_, model.intercept_
             if len(coef) == 1:  # of two classes the second's odds are given
                 coef, bias = np.vstack([-coef / 2, coef / 2]), np.concatenate([-bias / 2, bias / 2])
