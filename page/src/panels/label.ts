@@ -108,20 +108,23 @@ export class LabelPanel {
     fill(this.buttons, ...labelKeys(set).map(({ key, value }) => h("button", { type: "button", class: "label-button", "data-value": String(value), onclick: () => void this.give(value) }, h("kbd", {}, key), set.kind === "class" ? String(value) : null)));
     await ctx.attempt(async () => {
       await this.reload();
-      await this.refill();
-      this.skip();
+      if (this.set === set) await this.refill();
+      if (this.set === set) this.skip(); // another may have been opened meanwhile
     });
   }
 
   private async reload(): Promise<void> {
-    if (!this.set) return;
-    this.labels = await this.ctx.source.labels(this.set.name);
-    const done = new Set(this.labels.labels.map((l) => l.row)).size;
-    this.undoButton.disabled = !this.labels.can_undo;
+    const { set } = this;
+    if (!set) return;
+    const labels = await this.ctx.source.labels(set.name);
+    if (this.set !== set) return;
+    this.labels = labels;
+    const done = new Set(labels.labels.map((l) => l.row)).size;
+    this.undoButton.disabled = !labels.can_undo;
     this.progress.textContent = `${whole(done)} of ${whole(this.ctx.space.n)} labelled.`;
     this.meter.max = this.ctx.space.n;
     this.meter.value = done;
-    this.ctx.stale(`@label:${this.set.name}`);
+    this.ctx.stale(`@label:${set.name}`);
     this.markButtons();
   }
 
@@ -131,8 +134,10 @@ export class LabelPanel {
   }
 
   private async refill(): Promise<void> {
-    if (!this.set) return;
-    const next = await this.ctx.source.next(this.set.name, 10);
+    const { set } = this;
+    if (!set) return;
+    const next = await this.ctx.source.next(set.name, 10);
+    if (this.set !== set) return;
     const done = new Set(this.labels?.labels.map((l) => l.row));
     this.queue = next.rows.filter((row) => !done.has(row) && !this.given.has(row) && row !== this.current);
     this.why.textContent = next.why;

@@ -2633,23 +2633,29 @@ var At = class {
 			"data-value": String(t),
 			onclick: () => void this.give(t)
 		}, v("kbd", {}, e), n.kind === "class" ? String(t) : null))), await t.attempt(async () => {
-			await this.reload(), await this.refill(), this.skip();
+			await this.reload(), this.set === n && await this.refill(), this.set === n && this.skip();
 		}));
 	}
 	async reload() {
-		if (!this.set) return;
-		this.labels = await this.ctx.source.labels(this.set.name);
-		let e = new Set(this.labels.labels.map((e) => e.row)).size;
-		this.undoButton.disabled = !this.labels.can_undo, this.progress.textContent = `${w(e)} of ${w(this.ctx.space.n)} labelled.`, this.meter.max = this.ctx.space.n, this.meter.value = e, this.ctx.stale(`@label:${this.set.name}`), this.markButtons();
+		let { set: e } = this;
+		if (!e) return;
+		let t = await this.ctx.source.labels(e.name);
+		if (this.set !== e) return;
+		this.labels = t;
+		let n = new Set(t.labels.map((e) => e.row)).size;
+		this.undoButton.disabled = !t.can_undo, this.progress.textContent = `${w(n)} of ${w(this.ctx.space.n)} labelled.`, this.meter.max = this.ctx.space.n, this.meter.value = n, this.ctx.stale(`@label:${e.name}`), this.markButtons();
 	}
 	markButtons() {
 		let e = this.labels?.labels.find((e) => e.row === this.current)?.value;
 		for (let t of this.buttons.querySelectorAll("[data-value]")) t.setAttribute("aria-pressed", String(e !== void 0 && String(e) === t.dataset.value));
 	}
 	async refill() {
-		if (!this.set) return;
-		let e = await this.ctx.source.next(this.set.name, 10), t = new Set(this.labels?.labels.map((e) => e.row));
-		this.queue = e.rows.filter((e) => !t.has(e) && !this.given.has(e) && e !== this.current), this.why.textContent = e.why, this.showQueue();
+		let { set: e } = this;
+		if (!e) return;
+		let t = await this.ctx.source.next(e.name, 10);
+		if (this.set !== e) return;
+		let n = new Set(this.labels?.labels.map((e) => e.row));
+		this.queue = t.rows.filter((e) => !n.has(e) && !this.given.has(e) && e !== this.current), this.why.textContent = t.why, this.showQueue();
 	}
 	showQueue() {
 		this.queueStrip.show(this.queue.slice(0, 6).map((e) => ({ row: e })));
