@@ -33,21 +33,33 @@ def _on_disk(space: Space, name: str) -> dict[str, Any]:
         return dict(labels.values(name))
 
 
+def _sets(space: Space) -> list[str]:
+    with Labels(Embeddings.open(space.emb)) as labels:
+        return [one.name for one in labels.sets()]
+
+
 def _csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(), newline="")))
 
 
-def _new_set(looker: Looker, name: str, classes: str = "") -> Any:
+def _new_set(looker: Looker, space: Space, name: str, classes: str = "") -> Any:
+    """Make a set and wait for the first object that is offered for it."""
     panel = looker.open_panel("Label")
+    current = panel.locator(".current")
+    if _sets(space):  # the first of them is opened by itself
+        expect(current).not_to_be_empty()
+    before = current.text_content()
     if not panel.get_by_label("Name of the new set").is_visible():
         panel.get_by_text("New set").click()
     panel.get_by_label("Name of the new set").fill(name)
     panel.locator("form").get_by_label("Kind").select_option("class" if classes else "interest")
     if classes:
         panel.get_by_label("Class names").fill(classes)
-    panel.get_by_role("button", name="Make it").click()
+    with looker.tab.expect_response(re.compile(f"/labels/{name}/next")) as offered:
+        panel.get_by_role("button", name="Make it").click()
     expect(panel.get_by_role("combobox", name="Set", exact=True)).to_have_value(name)
-    expect(panel.locator(".current")).not_to_be_empty()
+    ids = [space.ids[row] for row in offered.value.json()["rows"]]
+    expect(current).to_have_text(next(each for each in ids if each != before))
     return panel
 
 
@@ -62,7 +74,7 @@ def _label(looker: Looker, key: str) -> str:
 
 def test_labels_by_keys_are_on_disk_at_once_and_are_taken_back(look: Opener, space: Space) -> None:
     looker = look()
-    panel = _new_set(looker, "interest")
+    panel = _new_set(looker, space, "interest")
     progress = panel.locator("p[role=status]")
     panel.focus()
     given = {}
@@ -87,7 +99,7 @@ def test_classes_train_a_score_that_colours_the_map_and_offers_the_next(
 ) -> None:
     kinds = dict(zip(space.ids, Embeddings.open(space.emb).table(["KIND"])["KIND"].to_pylist(), strict=True))
     looker = look()
-    panel = _new_set(looker, "kinds", "disc, other")
+    panel = _new_set(looker, space, "kinds", "disc, other")
     expect(panel.locator(".label-button")).to_have_text(["1disc", "2other"])
     panel.focus()
     given = {}
@@ -115,7 +127,7 @@ def test_classes_train_a_score_that_colours_the_map_and_offers_the_next(
 
 def test_selection_is_labelled_at_once(look: Opener, space: Space) -> None:
     looker = look("#sel=1.1.1")  # rows 1, 2, 3
-    panel = _new_set(looker, "three")
+    panel = _new_set(looker, space, "three")
     panel.get_by_role("button", name="Label the selection").click()
     looker.tab.get_by_role("dialog").get_by_role("button", name="4", exact=True).click()
     expect(panel.locator("p[role=status]")).to_have_text(f"3 of {N} labelled.")
