@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from click.testing import CliRunner
 
 from morphospace.cli import program
@@ -122,6 +123,34 @@ def test_own_segmentation_maps() -> None:
         measure(samples, labels={"b": own})
     with pytest.raises(DataError, match=r"must hold integers of shape \(64, 64\); got float64 of shape \(64, 64\)"):
         measure(samples, labels={"a": own.astype(float)})
+
+
+def test_a_source_without_any_flux_is_flagged_not_fatal() -> None:
+    marked = np.zeros((64, 64), np.int32)
+    marked[20:40, 20:40] = 1
+    dark = np.zeros((1, 64, 64), np.float32)
+    torn = dark.copy()
+    torn[0, 20:40, 20:30], torn[0, 20:40, 30:40] = 1, -1
+    samples = [{"image": dark, "id": "dark"}, {"image": torn, "id": "torn"}]
+    found = measure(samples, labels={"dark": marked, "torn": marked})
+    assert ((found["shape_flags"] & int(ShapeFlag.NO_FLUX)) != 0).all()
+    assert np.isnan(found["gini"]).all()
+    assert np.isnan(found["asymmetry"]).all()
+
+
+def test_threads_change_nothing_and_are_put_back(store: Cutouts, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr("morphospace.science.measure._ROWS", 3)
+    one = measure(store).table
+    torch.set_num_threads(3)
+    try:
+        three = measure(store).table
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert one["id"].equals(three["id"])
+    for name in one.column_names[1:]:
+        np.testing.assert_array_equal(one[name].to_numpy(), three[name].to_numpy())
 
 
 def test_bad_input_is_told_in_a_sentence(store: Cutouts, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from morphospace._manifest import replacing, software_versions
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
+from morphospace.learn.devices import named_device
 from morphospace.science.morphometry.flags import BAD
 from morphospace.science.morphometry.planes import Plane, read_planes
 from morphospace.science.morphometry.quantities import QUANTITIES
@@ -26,13 +28,14 @@ from morphospace.science.morphometry.shapes import measure_images
 from morphospace.science.morphometry.stamps import Images
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
+from morphospace.space.workers import Workers
 
 __all__ = ["Measures", "measure"]
 
 _ABOUT = b"morphospace"
 _VERSION = 1
-_ROWS = 512
-_PIXELS = 2**24  # read at a time at most
+_ROWS = 256
+_PIXELS = 2**22  # in a block at most
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def measure(
     labels : mapping of str to ndarray, (H, W), int, optional
         Own segmentation map for each id, 0 for the background; no other is made then.
     device : str
-        Where to measure: ``cpu`` or ``cuda``.
+        Where to measure: ``cpu`` or ``cuda``; ``auto`` takes a GPU if there is one.
     overwrite : bool
         Replace a table that is there.
 
@@ -159,12 +162,16 @@ def measure(
     how = segmentation or Segmentation()
     found: dict[str, list[NDArray[Any]]] = {}
     ids: list[str] = []
-    with tqdm(total=len(cutouts), desc="measure", unit="object", disable=None) as bar:
-        for block in _blocks(read_planes(cutouts, band)):
-            ids.extend(plane.id for plane in block)
-            for name, values in _measure_block(block, how, labels, place).items():
+    # a GPU takes one block at a time
+    workers = Workers(torch.get_num_threads() if place.type == "cpu" else 1)
+    with workers, tqdm(total=len(cutouts), desc="measure", unit="object", disable=None) as bar:
+        # sources are told apart here: photutils' warnings are caught for all threads or for none
+        blocks = (_segmented(block, how, labels) for block in _blocks(read_planes(cutouts, band)))
+        for names, measures in workers.map(partial(_measure_block, device=place), blocks):
+            ids.extend(names)
+            for name, values in measures.items():
                 found.setdefault(name, []).append(values)
-            bar.update(len(block))
+            bar.update(len(names))
     about = {
         "version": _VERSION,
         "band": band,
@@ -179,12 +186,9 @@ def measure(
 
 
 def _device(name: str) -> torch.device:
-    try:
-        place = torch.device(name)
-    except RuntimeError:
-        place = torch.device("meta")
-    if place.type not in ("cpu", "cuda") or (place.type == "cuda" and not torch.cuda.is_available()):
-        msg = f"device '{name}' is not there; give cpu, or cuda where torch finds a card."
+    place = named_device(name)
+    if place.type not in ("cpu", "cuda"):
+        msg = f"device '{name}' has no float64, which moments need; give cpu, or cuda where torch finds a card."
         raise ConfigError(msg)
     return place
 
@@ -212,19 +216,28 @@ def _blocks(planes: Iterator[Plane]) -> Iterator[list[Plane]]:
         yield block
 
 
-def _measure_block(
-    block: list[Plane], how: Segmentation, labels: Mapping[str, NDArray[Any]] | None, device: torch.device
-) -> dict[str, NDArray[Any]]:
-    maps = np.stack([_segment_of(plane, how, labels) for plane in block])
-    images = np.stack([plane.image for plane in block])
-    valid = np.stack([plane.valid for plane in block])
-    varied = any(plane.noise.size > 1 for plane in block)
-    noise = np.stack([np.broadcast_to(p.noise, p.image.shape) if varied else p.noise for p in block])
+class _Block(NamedTuple):
+    """Planes of one shape and their segmentation maps, (N, H, W)."""
+
+    planes: list[Plane]
+    maps: NDArray[np.int32]
+
+
+def _segmented(block: list[Plane], how: Segmentation, labels: Mapping[str, NDArray[Any]] | None) -> _Block:
+    return _Block(block, np.stack([_segment_of(plane, how, labels) for plane in block]))
+
+
+def _measure_block(block: _Block, *, device: torch.device) -> tuple[list[str], dict[str, NDArray[Any]]]:
+    planes, maps = block
+    images = np.stack([plane.image for plane in planes])
+    valid = np.stack([plane.valid for plane in planes])
+    varied = any(plane.noise.size > 1 for plane in planes)
+    noise = np.stack([np.broadcast_to(p.noise, p.image.shape) if varied else p.noise for p in planes])
     main = main_labels(maps, np.where(valid, images, 0))
     found = measure_images(Images(images, valid, maps, main, noise), device=device)
-    return {
-        "level": np.array([plane.level for plane in block]),
-        "sigma": np.array([plane.sigma for plane in block]),
+    return [plane.id for plane in planes], {
+        "level": np.array([plane.level for plane in planes]),
+        "sigma": np.array([plane.sigma for plane in planes]),
         **found,
     }
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from morphospace._manifest import software_versions
 from morphospace.errors import ConfigError, DataError
+from morphospace.learn.devices import named_device
 from morphospace.learn.unet import UNet, generalised_cross_entropy
 from morphospace.science.masks import COMPARED, Masks, free_file, intersection_over_union
 from morphospace.science.morphometry.planes import Plane, read_planes
@@ -127,7 +128,7 @@ def segment(
     if not any(each.otsu.any() for each in taught):
         msg = f"nothing stands out of the noise in {len(taught)} pictures, so there is nothing to learn a mask from."
         raise DataError(msg)
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    where = named_device(device)
     network = train_unet(taught, steps=steps, q=q, seed=seed, device=where)
     about: dict[str, Any] = {"band": band, "steps": steps, "q": q, "seed": seed, "n_trained_on": len(taught)}
     about |= {"cutouts": cutouts.fingerprint if isinstance(cutouts, Cutouts) else None, "software": software_versions()}
@@ -256,23 +257,26 @@ def _in_sigma(plane: Plane) -> F32:
 
 
 def _all_masks(cutouts: Cutouts | Samples, band: str | int | None, network: UNet, about: dict[str, Any]) -> Masks:
-    ids: list[str] = []
-    masks: list[Bool] = []
-    figures: dict[str, list[float]] = {name: [] for name in COMPARED}
+    found: list[pa.Table] = []  # packed at once: masks of many pictures as bytes would not fit
     with tqdm(total=len(cutouts), desc="segment", unit="image", disable=not sys.stderr.isatty()) as bar:
         for block in _blocks(read_planes(cutouts, band)):
-            prepared = [_prepared(plane) for plane in block]
-            found = _masks(network, prepared)
-            for plane, each, mask in zip(block, prepared, found, strict=True):
-                classical = photutils_segment(plane.image, plane.valid, Segmentation()) > 0
-                figures["iou_otsu"].append(intersection_over_union(mask, each.otsu))
-                figures["iou_photutils"].append(intersection_over_union(mask, classical))
-                figures["iou_otsu_photutils"].append(intersection_over_union(each.otsu, classical))
-            ids += [plane.id for plane in block]
-            masks += list(found)
+            found.append(_masks_of(block, network))
             bar.update(len(block))
+    return Masks(pa.concat_tables(found), about)
+
+
+def _masks_of(block: Sequence[Plane], network: UNet) -> pa.Table:
+    """Segment planes of one shape and compare with Otsu's and photutils' masks: a table of `Masks`."""
+    figures: dict[str, list[float]] = {name: [] for name in COMPARED}
+    prepared = [_prepared(plane) for plane in block]
+    masks = _masks(network, prepared)
+    for plane, each, mask in zip(block, prepared, masks, strict=True):
+        classical = photutils_segment(plane.image, plane.valid, Segmentation()) > 0
+        figures["iou_otsu"].append(intersection_over_union(mask, each.otsu))
+        figures["iou_photutils"].append(intersection_over_union(mask, classical))
+        figures["iou_otsu_photutils"].append(intersection_over_union(each.otsu, classical))
     area = pa.array([int(mask.sum()) for mask in masks], pa.int64())
-    return Masks.of(ids, masks, {"area_px": area, **figures}, about)
+    return Masks.of([plane.id for plane in block], list(masks), {"area_px": area, **figures}, {}).table
 
 
 def _blocks(planes: Iterator[Plane]) -> Iterator[list[Plane]]:

@@ -150,7 +150,9 @@ def _symmetry(stamps: Stamps, sky: Sky, light: Tensor, centroid: Tensor, petrosi
 def _families(centre: Centre, about: Axes, dtype: torch.dtype) -> tuple[Ellipses, Ellipses]:
     """Circles and ellipses about the centre of symmetry."""
     x, y = centre.x.to(dtype), centre.y.to(dtype)
-    return circles(x, y), Ellipses(x, y, (about.minor / about.major).to(dtype), about.angle.to(dtype))
+    # without flux there are no axes; what is measured of a circle then is flagged
+    ratio, angle = torch.nan_to_num(about.minor / about.major, nan=1.0), torch.nan_to_num(about.angle)
+    return circles(x, y), Ellipses(x, y, ratio.to(dtype), angle.to(dtype))
 
 
 def _symmetric(centre: Centre, about: Axes) -> dict[str, Tensor]:
