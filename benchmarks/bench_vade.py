@@ -51,9 +51,9 @@ DIGITS = Views(
     Preparation(size=28, units="range", stretch=Stretch("linear")),
     rotate=False,
     flip=False,
-    zoom=(1 / 1.15, 1.15),
-    stretch_axis=0.25,
-    shift=0.08,
+    zoom=(1 / 1.2, 1.2),
+    stretch_axis=0.35,
+    shift=0.1,
     blur=0.0,
     noise=0.0,
     gain=0.0,
@@ -68,8 +68,8 @@ GALAXIES = Views(
 )
 EPOCHS = {"digits": 300, "galaxies": 35}
 PLANS = {
-    "digits": Plan(warmup=0.6, weight=0.0, periods=1, anneal=0.4, target="plain", start="map"),
-    "galaxies": Plan(warmup=0.3, weight=0.05, periods=2, anneal=0.5, start="map"),
+    "digits": Plan(warmup=0.75, weight=0.0, periods=1, anneal=0.7, target="plain", start="map", hold=20.0),
+    "galaxies": Plan(warmup=0.3, weight=0.05, periods=2, anneal=0.5, start="map", hold=20.0),
 }
 COMPONENTS = {"digits": 10, "galaxies": 12}
 LATENTS = {"digits": 10, "galaxies": 20}
@@ -198,8 +198,8 @@ def fit(method: AE, task: Task, epochs: int, seed: int) -> float:
             out=f"{out}/run",
             views=task.looks,
             epochs=epochs,
-            batch_size=128,
-            lr=1e-3,
+            batch_size=256,
+            lr=3e-3,
             seed=seed,
             loop=loop,
         )

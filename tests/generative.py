@@ -19,7 +19,9 @@ STILL = Views(Preparation(size=SIDE), rotate=False, flip=False, zoom=(1, 1), shi
 
 def tiny(bands=1):
     """An encoder of 12 numbers that is quick and keeps where things are."""
-    return nn.Sequential(nn.Conv2d(bands, 3, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return nn.Sequential(
+        nn.Conv2d(bands, 3, 3, stride=2, padding=1), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+    )
 
 
 def small(kind, network=None, *, seed=0, **options: Any):

@@ -23,7 +23,7 @@ MOST_COMPONENTS = 30  # that a Dirichlet process is offered
 _LEAST_PER_COMPONENT = 5  # images, without which a mean and a variance say nothing
 _LEAST_SHARE = 0.01  # of a component that a Dirichlet process uses
 _TURNS, _STARTS = 4, 5  # of `fit_rounded`
-_MAP_ROWS = 10_000
+_MAP_ROWS = 20_000
 
 
 def fit_mixture(z: NDArray[np.floating], k: int | Literal["auto"], *, seed: int) -> Mixture:
@@ -71,6 +71,7 @@ class Rounded(NamedTuple):
     mixture: Mixture  # of y
     centre: Tensor  # (d,)
     axes: Tensor  # (d, d)
+    groups: Tensor  # (N,) int64, number of the component that each vector was found in
 
 
 def fit_rounded(z: NDArray[np.floating], k: int, *, seed: int) -> Rounded:
@@ -129,7 +130,7 @@ def fit_mapped(z: NDArray[np.floating], k: int, *, seed: int) -> Rounded:
     k : int
         Number of components.
     seed : int
-        Of the map, of the starts and of the vectors that are mapped where there are more than 10,000.
+        Of the map, of the starts and of the vectors that are mapped where there are more than 20,000.
 
     Returns
     -------
@@ -167,6 +168,7 @@ def _map(x: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 def _rounded(x: NDArray[np.float64], gamma: NDArray[np.float64]) -> Rounded:
     """Make the diagonal mixture of responsibilities (N, k), in the axes in which its components are round on average."""
     centre = x.mean(axis=0)
+    gamma = gamma[:, np.argsort(-gamma.sum(axis=0), kind="stable")]
     weights = gamma.sum(axis=0) + 1e-9
     middle = gamma.T @ x / weights[:, None]
     pooled = (x.T @ x - np.einsum("c,ci,cj->ij", weights, middle, middle)) / len(x)
@@ -175,7 +177,8 @@ def _rounded(x: NDArray[np.float64], gamma: NDArray[np.float64]) -> Rounded:
     means = gamma.T @ y / weights[:, None]
     variances = gamma.T @ (y * y) / weights[:, None] - means**2
     mixture = _mixture(weights, means, np.maximum(variances, 1e-3))
-    return Rounded(mixture, torch.from_numpy(centre).float(), torch.from_numpy(axes).float())
+    groups = torch.from_numpy(gamma.argmax(axis=1))
+    return Rounded(mixture, torch.from_numpy(centre).float(), torch.from_numpy(axes).float(), groups)
 
 
 def _enough(z: NDArray[np.floating], k: int | Literal["auto"]) -> NDArray[np.float64]:

@@ -133,8 +133,9 @@ def _options(method: Method) -> dict[str, Any]:
         if name in ("encoder", "layer") or not hasattr(method, name):
             continue
         value = getattr(method, name)
-        # a default that is no plain value (a loss) comes back by itself
-        if value is not None and (value is not parameter.default or isinstance(value, bool | int | float | str)):
+        # a default that has no plain form (a loss) comes back by itself
+        told = isinstance(value, bool | int | float | str) or is_dataclass(value)
+        if value is not None and (value is not parameter.default or told):
             found[name] = _plain(value)
     return found
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, NotFittedError
@@ -30,6 +31,7 @@ __all__ = ["Plan", "VaDE"]
 
 logger = logging.getLogger(__name__)
 _NARROWEST, _WIDEST = -9.0, 9.0  # bounds of the log-variance of a component
+_WIDEST_START = 0.25  # variance of posteriors at the start, in units of that of the kinds
 _DEAD = 0.01  # part of an equal share of the images, below which a component is dead
 _WARMUP, _ANNEAL, _STATIC = range(3)
 
@@ -67,6 +69,9 @@ class Plan:
     start : {"gmm", "round", "map"}
         Of the mixture: a diagonal one fitted to the latents as they are; in the axes in which kinds are round
         (`fit_rounded`); or from groups on a map of neighbourhoods (`fit_mapped`), which takes half a minute and finds most.
+    hold : float, >= 0
+        Nats that it costs in the first anneal, for each nat of the cross-entropy, that the mixture sees an image in another
+        component than the map's group: neighbourhoods are no Gaussians, and the space learns to make them so. 0 for not.
 
     Raises
     ------
@@ -86,16 +91,22 @@ class Plan:
     target: Literal["view", "plain"] = "view"
     pairs: bool = False
     start: Literal["gmm", "round", "map"] = "gmm"
+    hold: float = 0.0
 
     def __post_init__(self) -> None:
         shares = (self.warmup, self.anneal, 0.5 if self.balance is None else self.balance)
         if not all(0 <= share <= 1 for share in shares) or self.warmup == 1:
             msg = f"warmup, anneal and balance of a plan must lie in [0, 1], warmup below 1; got {shares}."
             raise ConfigError(msg)
-        if self.batches < 1 or self.periods < 1 or self.weight < 0 or self.spread < 0 or self.settle < 0:
+        if self.batches < 1 or self.periods < 1 or min(self.weight, self.spread, self.settle, self.hold) < 0:
             msg = (
-                "a plan needs batches >= 1, periods >= 1, weight >= 0, spread >= 0 and settle >= 0; "
-                f"got {self.batches}, {self.periods}, {self.weight}, {self.spread} and {self.settle}."
+                "a plan needs batches >= 1, periods >= 1, weight >= 0, spread >= 0, settle >= 0 and hold >= 0; "
+                f"got {self.batches}, {self.periods}, {self.weight}, {self.spread}, {self.settle} and {self.hold}."
+            )
+            raise ConfigError(msg)
+        if self.hold and self.start != "map":
+            msg = (
+                f"hold of a plan is for the groups of start 'map'; start is '{self.start}'. Use start='map' or hold=0."
             )
             raise ConfigError(msg)
 
@@ -203,7 +214,9 @@ class VaDE(VAE):
         self.register_buffer("axes", torch.eye(latents))
         self.register_buffer("axes_inverse", torch.eye(latents))
         self.register_buffer("centre", torch.zeros(latents))
+        self.groups: Tensor
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("groups", torch.zeros(0, dtype=torch.int64))  # of the images in the first anneal, by row
 
     def phases(self) -> list[Phase]:
         """Return the warm-up and the periods."""
@@ -249,10 +262,11 @@ class VaDE(VAE):
             super().on_phase_start(phase, source)
             return
         self.stage.fill_(_ANNEAL if phase.name.startswith("anneal") else _STATIC)
-        mean, log_variance = self._posteriors(source)
+        mean, log_variance, rows = self._posteriors(source)
         if not bool(self.alive.any()):
-            self._start(mean, log_variance)
+            self._start(mean, log_variance, rows)
         else:
+            self.groups = self.groups[:0]
             self._bury(responsibilities(self.mixture(), mean, log_variance))
 
     def mixture(self) -> Mixture:
@@ -296,6 +310,17 @@ class VaDE(VAE):
 
     upright = ("component", "probability")  # a mean of numbers of components is none
 
+    def further(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
+        """Return what it costs that images leave the groups of the start, while these are held."""
+        if not len(self.groups):
+            return {}
+        n = len(self.view_sizes)
+        log_gamma = log_responsibilities(self.mixture(), mean, log_variance)
+        known = batch.rows.clamp_max(len(self.groups) - 1)
+        group = torch.where(batch.rows == known, self.groups[known], -1).repeat(n)
+        missed = F.nll_loss(log_gamma, group, ignore_index=-1, reduction="sum") / len(group)
+        return {"held": self.plan.hold * missed}
+
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """Return what `VAE` does, and "component", the number of the most probable one, with its "probability".
 
@@ -321,25 +346,40 @@ class VaDE(VAE):
         found = kl_mixture(mixture, mean, log_variance, log_gamma.repeat(n, 1))
         return found.dimensions, found.component / n
 
-    @torch.no_grad()
-    def _posteriors(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-        was_training = self.training
-        self.eval()
-        pairs = [self.encode(self.seen(batch)) for batch in itertools.islice(batches, self.plan.batches)]
-        self.train(was_training)
-        mean, log_variance = zip(*pairs, strict=True)
-        return torch.cat(mean), torch.cat(log_variance)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
+        kept = state_dict.get(f"{prefix}groups")
+        if kept is not None:  # as long as there are images, in a checkpoint of the first anneal
+            self.groups = self.groups.new_empty(kept.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
-    def _start(self, mean: Tensor, log_variance: Tensor) -> None:
+    def _posteriors(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return means, log-variances and row numbers of images, seen as they are where the batch has that."""
+        was_training = self.training
+        self.eval()
+        found = []
+        for batch in itertools.islice(batches, self.plan.batches):
+            seen = self.seen(batch)
+            x = batch.views[-1] if self.needs_plain else seen[: len(batch.rows)]
+            found.append((*self.encode(x), batch.rows))
+        self.train(was_training)
+        mean, log_variance, rows = zip(*found, strict=True)
+        return torch.cat(mean), torch.cat(log_variance), torch.cat(rows)
+
+    @torch.no_grad()
+    def _start(self, mean: Tensor, log_variance: Tensor, rows: Tensor) -> None:
         seed = int(torch.randint(2**31 - 1, ()))  # of the state that a checkpoint brings back
         if self.plan.start != "gmm" and self.k != "auto":
             fit = fit_rounded if self.plan.start == "round" else fit_mapped
-            found, centre, axes = fit(mean.cpu().numpy(), self.k, seed=seed)
-            # the mixture is of posteriors: means and their widths
-            width = axes.square() @ log_variance.mean(dim=0).exp().cpu()
+            found, centre, axes, groups = fit(mean.cpu().numpy(), self.k, seed=seed)
+            # the mixture is of posteriors: means and their widths. After a short warm-up these are far wider than the kinds,
+            # whose own spread is 1 in these axes, and would drown them: all images in the heaviest component
+            width = (axes.square() @ log_variance.mean(dim=0).exp().cpu()).clamp_max(_WIDEST_START)
             found = found._replace(log_variances=(found.log_variances.exp() + width).log())
             self._turn(centre.to(mean), axes.to(mean), width.to(mean))
+            if self.plan.hold:
+                self.groups = rows.new_full((_highest(rows) + 1,), -1)
+                self.groups[rows] = groups.to(rows)
         else:
             z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
             found = fit_mixture(z.cpu().numpy(), self.k, seed=seed)
@@ -374,6 +414,14 @@ class VaDE(VAE):
                 int((~dead).sum()),
             )
             self.alive[numbers[dead]] = False
+
+
+def _highest(rows: Tensor) -> int:
+    """Return the highest row number that any of the processes has seen."""
+    highest = rows.max()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(highest, op=torch.distributed.ReduceOp.MAX)
+    return int(highest)
 
 
 def _turned(x: Tensor, axes: Tensor) -> Tensor:

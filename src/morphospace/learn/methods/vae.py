@@ -105,6 +105,10 @@ class VAE(AE):
         weight = self.beta * (min(1.0, progress / self.warmup) if self.warmup else 1.0)
         return Divergence(kl_normal(mean, log_variance), torch.zeros_like(mean[:, 0]), weight)
 
+    def further(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
+        """Return further terms of the loss by name, (), in nats for each image; none here."""
+        return {}
+
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return the negative bound with the divergence weighted, in nats for each pixel."""
         x = self.seen(batch)
@@ -116,6 +120,7 @@ class VAE(AE):
         paid = by_latent.clamp_min(self.free_bits) if self.free_bits else by_latent
         pixels = x[0].numel()
         parts = {"reconstruction": cost / pixels, "divergence": kl.weight * (paid.sum() + rest) / pixels}
+        parts |= {name: nats / pixels for name, nats in self.further(batch, mean, log_variance).items()}
         nats = (by_latent.sum() + rest).detach()
         stats = {
             "bound": -(cost.detach() + nats),  # nats for each image
@@ -123,7 +128,8 @@ class VAE(AE):
             "used": (by_latent.detach() > _USED).sum(),
             "width": torch.exp(0.5 * log_variance.detach()).mean(),
         }
-        return Loss(parts["reconstruction"] + parts["divergence"], {k: v.detach() for k, v in parts.items()}, stats)
+        total = torch.stack(list(parts.values())).sum()
+        return Loss(total, {k: v.detach() for k, v in parts.items()}, stats)
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """Return "vector", the posterior's mean; "width", its mean sigma; "error" of the reconstruction from the mean."""
