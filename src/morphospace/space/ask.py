@@ -442,7 +442,8 @@ def _why_cold(y: Float64, chosen: Rows) -> str:
     if not len(chosen):
         return "nothing is left to look at: every object that may be asked for has a label."
     if len(y) < FEWEST_LABELS:
-        begin = f"{len(y) or 'no'} label{'s are' if len(y) != 1 else ' is'} too few to learn from, {FEWEST_LABELS} are needed"
+        few = f"{len(y)} label{'s are' if len(y) != 1 else ' is'} too few" if len(y) else "there are no labels yet"
+        begin = f"{few} to learn from, {FEWEST_LABELS} are needed"
     else:
         begin = f"all {len(y)} labels are equal, so there is nothing to learn yet"
     return f"{begin}: half of these are the most unusual objects, half are drawn from everywhere, far from those seen."
