@@ -144,6 +144,15 @@ def test_of_very_many_a_sample_is_compared(method, monkeypatch):
     assert np.isfinite(found.scores).all()
 
 
+def test_lof_of_a_sample_counts_no_object_as_its_own_neighbour(monkeypatch):
+    x = np.random.default_rng(5).normal(size=(40, 3))
+    monkeypatch.setattr(anomaly, "_MOST_COMPARED", 30)
+    some = anomaly._Among(x.astype(np.float32), 4, "cosine", 0).some
+    found = anomalies(held(x), "lof", k=4).scores
+    monkeypatch.undo()
+    np.testing.assert_allclose(found[some], anomalies(held(x[some]), "lof", k=4).scores, rtol=1e-4)
+
+
 @settings(max_examples=15)
 @given(st.integers(3, 25), st.integers(0, 9), st.integers(0, 30))
 def test_as_many_reasons_as_asked_for_go_to_the_first_ranks(n, seed, explain):
@@ -220,6 +229,8 @@ def test_asking_on_the_command_line(tmp_path, capsys):
     assert main(["ask", emb, "odd", "--export", str(tmp_path / "odd.csv")]) == 0
     assert (tmp_path / "odd.csv").read_text().count("\n") == 3
     assert main(["ask", emb, "odd", "--give", "o3", "7"]) == 1
+    assert "takes whole numbers from 0" in capsys.readouterr().err
+    assert main(["ask", emb, "odd", "--give", "o3", "²"]) == 1  # a digit, and no number
     assert "takes whole numbers from 0" in capsys.readouterr().err
     assert main(["ask", emb, "kinds", "--classes", "ring", "--classes", "ball", "--give", "o3", "ring"]) == 0
     assert main(["ask", emb, "kinds", "--wanted", "rings"]) == 1

@@ -89,6 +89,8 @@ def test_scale_alone_and_what_lies_outside():
     picture = draw_stamp(one, frame, 84.0, 42)
     assert (picture[:9] == BLANK).all()
     assert tuple(int(i) for i in brightest(picture)) in {(20, 26), (20, 27), (21, 26), (21, 27)}
+    spoilt = dots(hdu="0", pixel_scale_arcsec=2.0, wcs="CTYPE1  = 'RA---XYZ'".ljust(80))
+    assert frame_of(spoilt).kind == "scale"
     blank = dots(hdu="0", mask=np.zeros((21, 21), dtype=bool))
     assert (draw_picture(blank, side=21) == BLANK).all()
 
@@ -275,6 +277,8 @@ def test_the_verb_does_all_at_once(stores, tmp_path, capsys):
         (["-k", "few"], 1, "must be a whole number or 'auto'; got 'few'"),
         (["--gallery", "p.html"], 2, "--gallery needs --cutouts"),
         (["--only", "1"], 2, "--only chooses"),
+        (["--dims", "0"], 1, "dims must be 1 or more"),
+        (["--name", "my own"], 1, "may be named by letters"),
         (["--method", "ward"], 1, "unknown cluster method 'ward'"),
     ],
 )

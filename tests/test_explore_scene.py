@@ -260,8 +260,11 @@ def test_results_of_other_rows_are_not_shown(stores):
     assert [(m["name"], m["fresh"]) for m in scene.maps] == [("pca", True), ("old", False)]
     with pytest.raises(Exception, match="made for other rows"):
         scene.map("old")
+    keep(emb, "maps", "whole", table, {"method": "umap"})
     path.write_bytes(b"no parquet")
-    assert any("is damaged" in note for note in open_scene(emb, cuts).notes)
+    scene = open_scene(emb, cuts)
+    assert any("is damaged" in note for note in scene.notes)
+    assert [m["name"] for m in scene.maps] == ["whole"]
 
 
 # ---- the page as one file
@@ -384,6 +387,16 @@ def test_port_in_use_gives_way_to_the_next(caplog):
             assert port < second.getsockname()[1] < port + 50
             assert second.getsockname()[0] == "127.0.0.1"
         assert f"port {port} is in use; trying {port + 1}" in caplog.text
+
+
+def test_port_is_free_again_once_a_page_has_ended():
+    with serve.bind(0) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection((serve.HOST, port)) as client:
+            listening.accept()[0].close()  # the server ends first: its side of the connection lingers
+            assert client.recv(1) == b""
+    with serve.bind(port) as again:
+        assert again.getsockname()[1] == port
 
 
 def test_port_out_of_range_or_none_free(monkeypatch):

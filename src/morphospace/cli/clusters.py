@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from morphospace.cli.options import SOURCE, options_from, state, verb
 from morphospace.cli.output import emit, refuse_existing
@@ -53,10 +54,15 @@ def cluster_command(
     from morphospace.space.cluster import cluster
     from morphospace.space.clustering.tables import compare
     from morphospace.space.embeddings import Embeddings
+    from morphospace.space.kept import place_of
 
     _check_pages(pages)
     emb = Embeddings.open(embeddings)
     truth = None if labels is None else emb.table([labels])[labels].to_pylist()
+    if name is not None:
+        place_of(emb, "clusters", name)
+    if truth is not None:
+        compare(np.full(len(emb), -1), truth)  # refuses what clusters cannot be compared with, before the work
     found = call_from(config.get("cluster", {}), partial(cluster, emb), "cluster", source=SOURCE)
     comparison = None if truth is None else compare(found.labels, truth)
     kept = found.save(emb, name or found.method)

@@ -82,13 +82,14 @@ def _kept_or_new(
     emb: Embeddings, table: dict[str, Any], name: str | None, *, overwrite: bool
 ) -> tuple[Projection, str, bool]:
     """Make the map and keep it, or take the one that was made just so: its file, and whether it was there."""
-    from morphospace.space.kept import kept
+    from morphospace.space.kept import kept, place_of
     from morphospace.space.project import default_name, open_projection, project
 
     given = arguments_from(table, partial(project, emb), "project", source=SOURCE)
     parameters = inspect.signature(project).parameters
     asked = {key: each.default for key, each in parameters.items() if key != "emb"} | given
     name = name or default_name(asked["method"], asked["dims"])
+    place_of(emb, "maps", name)
     there = kept(emb, "maps").get(name)
     if there is not None and there.fresh:
         old = open_projection(emb, name)

@@ -40,8 +40,11 @@ def anomalies_command(config: dict[str, Any], embeddings: str, top: int, name: s
     """Rank the odd ones."""
     from morphospace.space.anomaly import anomalies
     from morphospace.space.embeddings import Embeddings
+    from morphospace.space.kept import place_of
 
     emb = Embeddings.open(embeddings)
+    if name is not None:
+        place_of(emb, "anomalies", name)
     found = call_from(config.get("anomalies", {}), partial(anomalies, emb), "anomalies", source=SOURCE)
     kept = found.save(emb, name)
     rows = found.top(top)
@@ -149,4 +152,4 @@ def _label(labels: Labels, name: str, given: dict[str, Any], wanted: str | None)
     for _ in range(given.get("undo", 0)):
         labels.undo(name)
     for identifier, value in given.get("give", ()):
-        labels.give(name, identifier, int(value) if found.kind == "interest" and value.isdigit() else value)
+        labels.give(name, identifier, int(value) if found.kind == "interest" and value.isdecimal() else value)

@@ -68,8 +68,9 @@ def explore(
     """
     scene = open_scene(emb, cuts, color=color)
     if export is not None:
-        return write_page(scene, export, STATIC, overwrite=overwrite)
-    with bind(port) as listening, contextlib.closing(scene):
+        with contextlib.closing(scene):
+            return write_page(scene, export, STATIC, overwrite=overwrite)
+    with contextlib.closing(scene), bind(port) as listening:
         found = int(listening.getsockname()[1])
         app = make_app(scene, port=found, token=new_token())
         address = f"http://{HOST}:{found}/"

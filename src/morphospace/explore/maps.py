@@ -58,7 +58,7 @@ def scaled(name: str, method: str, places: NDArray[np.floating]) -> Map:
         NaN for rows without a place.
     """
     good = np.isfinite(places).all(axis=1)
-    low, high = (places[good].min(axis=0), places[good].max(axis=0)) if good.any() else (np.zeros(2), np.zeros(2))
+    low, high = (places[good].min(axis=0), places[good].max(axis=0)) if good.any() else np.zeros((2, places.shape[1]))
     centre = (low.astype(np.float64) + high) / 2
     half = float(np.max(high - low)) / 2 or 1.0
     xy = ((places - centre) / half).astype(np.float32)

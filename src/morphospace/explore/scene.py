@@ -170,10 +170,9 @@ class Scene:
             self._drawn = Lru(_DRAWN_BYTES)
             self._made = {key: value for key, value in self._made.items() if key in _LASTING}
             for kind in KINDS:
-                try:
-                    self._kept[kind] = kept(self.emb, kind)
-                except StoreError as error:
-                    self.notes.append(str(error))
+                damaged: list[StoreError] = []
+                self._kept[kind] = kept(self.emb, kind, damaged=damaged)
+                self.notes += [str(error) for error in damaged]
 
     def _stamp_now(self) -> object:
         if self.emb.path is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import threading
 import webbrowser
@@ -47,6 +48,8 @@ def bind(port: int) -> socket.socket:
         raise ConfigError(msg)
     for tried in range(port, min(port + _TRIES, 65_536) if port else 1):
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if os.name == "posix":  # else the port stays taken for a minute after Ctrl-C, and links to the page with it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, tried))
             listening.listen(128)  # only now is it sure: two sockets may be bound to one port
@@ -54,7 +57,8 @@ def bind(port: int) -> socket.socket:
             listening.close()
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-            logger.warning("port %d is in use%s", tried, f"; trying {tried + 1}" if tried + 1 < port + _TRIES else "")
+            why = "is in use" if error.errno == errno.EADDRINUSE else "is not for every user to take"
+            logger.warning("port %d %s%s", tried, why, f"; trying {tried + 1}" if tried + 1 < port + _TRIES else "")
             continue
         return listening
     msg = f"no port from {port} to {port + _TRIES - 1} is free; give another with port= (--port)."

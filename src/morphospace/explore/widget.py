@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -61,7 +62,8 @@ def map_widget(
         raise ConfigError(msg)
     by_name = color if isinstance(color, str) else None
     scene = open_scene(emb, cuts, color=None if isinstance(color, str) else color)
-    data = plain(page_data(scene))
+    with contextlib.closing(scene):
+        data = plain(page_data(scene))
     if by_name is not None and by_name not in data["columns"]:
         msg = f"nothing can be coloured by '{by_name}'{nearest(by_name, data['columns'])}"
         raise ConfigError(msg)

@@ -16,7 +16,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError
 from morphospace.space.embeddings import Embeddings
-from morphospace.space.index import METRICS
+from morphospace.space.index import METRICS, ExactIndex
 from morphospace.space.kept import keep
 from morphospace.space.names import one_line
 
@@ -31,6 +31,7 @@ _NAMED = 3  # neighbours named in a reason
 _EQUAL = 1e-6  # distance of objects that are the same to float32
 _ERROR_COLUMN = "error"
 _EULER = 0.5772156649
+_ROWS_AT_ONCE = 1 << 15
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -190,7 +191,8 @@ def anomalies(
     if metric not in METRICS:
         msg = f"metric must be 'cosine' or 'euclidean'; got {metric!r}."
         raise ConfigError(msg)
-    rows, vectors = emb.index(metric).normalised()
+    index = emb.index(metric)
+    rows = np.flatnonzero(index.valid)
     if len(rows) < 3:
         msg = f"anomalies need three rows with a vector; embeddings {emb.name} have {len(rows)}."
         raise DataError(msg)
@@ -200,7 +202,7 @@ def anomalies(
     if explain < 0:
         msg = f"explain must be 0 or more; got {explain}."
         raise ConfigError(msg)
-    among = _Among(vectors.astype(np.float32), k, metric, seed)
+    among = _Among(_as_seen(index, rows), k, metric, seed)
     scored = _scored(emb, method, rows, among, seed)
     scores = np.full(len(emb), np.nan)
     scores[rows] = scored.scores
@@ -213,6 +215,14 @@ def anomalies(
     for i, text in zip(told, _reasons(emb, rows, among, scored, told), strict=True):
         reasons[rows[i]] = text
     return Anomalies(method, metric, k, tuple(emb.ids), scores, ranks, tuple(reasons), len(among.some))
+
+
+def _as_seen(index: ExactIndex, rows: Rows) -> NDArray[np.float32]:
+    """Normalise rows some at a time: a million in float64 would be 1 GB."""
+    found = np.empty((len(rows), index.dim), np.float32)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        found[start : start + _ROWS_AT_ONCE] = index.normalised(rows[start : start + _ROWS_AT_ONCE])[1]
+    return found
 
 
 class _Among:
@@ -277,7 +287,11 @@ def _by_density(among: _Among) -> _Scored:
         # more than k equal objects: their density is infinite, and they are the least odd, as they should be
         warnings.filterwarnings("ignore", message="Duplicate values are leading to incorrect results")
         model.fit(among.x[among.some])
-    scores = -(model.negative_outlier_factor_ if whole else model.score_samples(among.x)).astype(np.float64)
+    scores = np.empty(len(among.x))
+    scores[among.some] = -model.negative_outlier_factor_
+    if not whole:  # a member of the sample would find itself as its nearest neighbour
+        others = np.setdiff1d(np.arange(len(among.x)), among.some)
+        scores[others] = -model.score_samples(among.x[others])
     words = "its neighbours lie {value:.3g} times as dense as it does itself, where {usual:.3g} is usual"
     return _Scored(scores, words, scores, float(np.median(scores)))
 

@@ -21,6 +21,7 @@ from morphospace.space.clustering.stability import Stability, resample_stability
 from morphospace.space.clustering.validity import measure
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.index import METRICS
+from morphospace.space.kept import place_of
 
 __all__ = ["DIMS", "METHODS", "Clusters", "cluster", "open_clusters", "reassign"]
 
@@ -114,7 +115,9 @@ def cluster(
     as many drawn at random, silhouettes from 5,000.
     """
     _check(method, k, metric, min_size, resamples)
-    reduction = fit_reduction(emb.vectors, metric, dims or (None if method == "kmeans" else DIMS), seed)
+    if name is not None:
+        place_of(emb, "clusters", name)
+    reduction = fit_reduction(emb.vectors, metric, DIMS if dims is None and method != "kmeans" else dims, seed)
     rows, x = reduction(emb.vectors)
     n_distinct = _check_rows(emb, x, k)
     least = min_size or (max(5, round(math.sqrt(len(x)) / 2)) if method in _SIZED else 1)

@@ -27,7 +27,7 @@ from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.space.embeddings import Embeddings
 
-__all__ = ["KINDS", "Kept", "fingerprint", "keep", "kept"]
+__all__ = ["KINDS", "Kept", "fingerprint", "keep", "kept", "place_of"]
 
 KINDS = ("maps", "clusters", "anomalies", "scores")
 
@@ -130,17 +130,13 @@ def keep(
     StoreError
         If it cannot be written.
     """
-    folder = _folder(emb, kind)
-    if not _NAME.fullmatch(name):
-        msg = f"a result may be named by letters, digits and . _ + - and begins with a letter or digit; got {name!r}."
-        raise ConfigError(msg)
+    path = place_of(emb, kind, name)
     if "id" not in table.column_names or table["id"].to_pylist() != emb.ids:
         msg = f"the ids of '{name}' are not those of embeddings {emb.name} in their order; give one row for each."
         raise DataError(msg)
-    path = folder / f"{name}.parquet"
     told = {"version": _VERSION, "ids": fingerprint(emb), "space_id": emb.space_id, "model": "", "about": about}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if arrays:
             with replacing(path.with_suffix(".safetensors")) as beside:
                 save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, beside)
@@ -156,13 +152,37 @@ def keep(
     return path
 
 
-def kept(emb: Embeddings, kind: str) -> dict[str, Kept]:
+def place_of(emb: Embeddings, kind: str, name: str) -> Path:
+    """Say where a result would be kept; asked before the work, it refuses what ``keep`` would refuse after it.
+
+    Parameters
+    ----------
+    emb, kind, name
+        As for `keep`.
+
+    Raises
+    ------
+    DataError
+        If the embeddings are in memory only.
+    ConfigError
+        If the kind is unknown or the name has other characters.
+    """
+    folder = _folder(emb, kind)
+    if not _NAME.fullmatch(name):
+        msg = f"a result may be named by letters, digits and . _ + - and begins with a letter or digit; got {name!r}."
+        raise ConfigError(msg)
+    return folder / f"{name}.parquet"
+
+
+def kept(emb: Embeddings, kind: str, *, damaged: list[StoreError] | None = None) -> dict[str, Kept]:
     """Read all results of a kind that are kept beside the embeddings.
 
     Parameters
     ----------
     emb : Embeddings
     kind : {"maps", "clusters", "anomalies", "scores"}
+    damaged : list, optional
+        Takes what is wrong with files that cannot be read, which are then left out; without it that is raised.
 
     Returns
     -------
@@ -181,7 +201,15 @@ def kept(emb: Embeddings, kind: str) -> dict[str, Kept]:
         return {}
     paths = sorted(p for p in _folder(emb, kind).glob("*.parquet") if _NAME.fullmatch(p.stem))
     ids = fingerprint(emb) if paths else ""
-    return {path.stem: _read(path, ids, emb.space_id) for path in paths}
+    found = {}
+    for path in paths:
+        try:
+            found[path.stem] = _read(path, ids, emb.space_id)
+        except StoreError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+    return found
 
 
 def _read(path: Path, ids: str, space_id: str) -> Kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,7 @@ class Projection:
     _placers: list[tuple[Frame, Callable[[NDArray[np.float32]], NDArray[np.float64]]]] = field(
         default_factory=list, repr=False
     )
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def current(self) -> bool:
@@ -100,8 +102,9 @@ class Projection:
             good = np.isfinite(new).all(axis=1)
             places[good] = (new[good] - self._model["mean"]) @ self._model["axes"].T
             return places
-        if not self._placers:
-            self._placers.append(self._new_placer())
+        with self._lock:
+            if not self._placers:
+                self._placers.append(self._new_placer())
         frame, find = self._placers[0]
         good = frame.valid(new)
         if good.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from morphospace._optional import optional_import
 from morphospace.space.nearest import nearest_among
 
 __all__ = ["fit_umap", "umap_placer"]
+
+_ONE = threading.Lock()
 
 
 def fit_umap(
@@ -124,12 +127,16 @@ def umap_placer(
 
 @contextmanager
 def _threads_kept() -> Iterator[None]:
-    """Give torch its threads back: numba sets those of OpenMP, which are torch's too."""
-    n = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n)
+    """Give torch its threads back: numba sets those of OpenMP, which are torch's too.
+
+    One at a time: without OpenMP numba ends the process when two threads enter its own pool.
+    """
+    with _ONE:
+        n = torch.get_num_threads()
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n)
 
 
 def _umap() -> ModuleType:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +13,8 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from morphospace.errors import DataError
+from morphospace.errors import DataError, MorphospaceError
+from morphospace.sky._intake import guarded
 from morphospace.sky.cutouts import Cutout, Cutouts
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.stretch import Stretch
@@ -19,6 +22,7 @@ from morphospace.space.embeddings import Embeddings
 
 __all__ = ["BLANK", "STRETCH", "Frame", "cutout_rows", "draw_picture", "draw_stamp", "frame_of"]
 
+logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
 
 BLANK = (46, 52, 64)  # as in thumbnails: not a colour that pixels have
@@ -81,7 +85,7 @@ def frame_of(cutout: Cutout) -> Frame:
     """
     height, width = cutout.image.shape[1:]
     up = 1.0 if cutout.hdu else -1.0  # rows of FITS images run upwards
-    jacobian = _on_the_sky(cutout.wcs, width, height) if cutout.wcs else None
+    jacobian = _on_the_sky(cutout.id, cutout.wcs, width, height) if cutout.wcs else None
     if jacobian is not None:
         scale = math.sqrt(abs(float(np.linalg.det(jacobian))))
         east_is_left = np.diag([-1.0, 1.0])
@@ -93,13 +97,22 @@ def frame_of(cutout: Cutout) -> Frame:
     return Frame("pixel", np.diag([1.0, up]), float(max(height, width)))
 
 
-def _on_the_sky(cards: str, width: int, height: int) -> Float | None:
+def _on_the_sky(name: str, cards: str, width: int, height: int) -> Float | None:
     """Give the steps to east and north (ICRS, arcsec) for a step in x and in y at the centre; None without area."""
-    wcs = WCS(fits.Header.fromstring(cards)).celestial
     x, y = (width - 1) / 2, (height - 1) / 2
-    places = wcs.pixel_to_world([x, x + 1, x], [y, y, y + 1]).icrs
-    east, north = places[0].spherical_offsets_to(places[1:])
-    jacobian = np.array([east.arcsec, north.arcsec])
+    try:
+        with (
+            guarded(name, "has a WCS that cannot be used", "it is drawn as it lies in its file"),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # intake has told what is odd about it
+            wcs = WCS(fits.Header.fromstring(cards)).celestial
+            places = wcs.pixel_to_world([x, x + 1, x], [y, y, y + 1]).icrs
+            east, north = places[0].spherical_offsets_to(places[1:])
+            jacobian = np.array([east.arcsec, north.arcsec])
+    except MorphospaceError as error:
+        logger.warning("%s", error)
+        return None
     usable = np.isfinite(jacobian).all() and abs(np.linalg.det(jacobian)) > 0
     return jacobian if usable else None
 

@@ -15,6 +15,7 @@ Int = NDArray[np.int64]
 
 ABOVE = (0.5, 0.7, 0.9, 0.95, 0.99)
 _SAMPLE = 5_000  # rows compared with one another for the silhouette
+_ROWS_AT_ONCE = 1 << 14
 
 
 class Validity(NamedTuple):
@@ -46,7 +47,7 @@ def measure(x: Float, labels: Int, *, seed: int = 0) -> Validity:
     """
     k = int(labels.max(initial=-1)) + 1
     member = labels >= 0
-    x, labels = x[member], labels[member]
+    x, labels = (x, labels) if member.all() else (x[member], labels[member])
     nothing = np.full(k, np.nan)
     n_found = len(np.unique(labels))
     if not 2 <= n_found < len(x):
@@ -75,12 +76,16 @@ def simplified_silhouette(x: Float, labels: Int) -> float:
     """
     _, place = np.unique(labels, return_inverse=True)
     centers = np.array([x[place == c].mean(axis=0) for c in range(int(place.max()) + 1)])
-    distance = np.stack([np.sqrt(((x - center) ** 2).sum(axis=1)) for center in centers], axis=1)
-    rows = np.arange(len(x))
-    own = distance[rows, place]
-    distance[rows, place] = np.inf
-    other = distance.min(axis=1)
-    return float(((other - own) / np.maximum(np.maximum(own, other), np.finfo(float).tiny)).mean())
+    total = 0.0
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        some, mine = x[start : start + _ROWS_AT_ONCE], place[start : start + _ROWS_AT_ONCE]
+        distance = np.stack([np.sqrt(((some - center) ** 2).sum(axis=1)) for center in centers], axis=1)
+        rows = np.arange(len(some))
+        own = distance[rows, mine]
+        distance[rows, mine] = np.inf
+        other = distance.min(axis=1)
+        total += float(((other - own) / np.maximum(np.maximum(own, other), np.finfo(float).tiny)).sum())
+    return total / len(x)
 
 
 def overlap_matrix(probabilities: NDArray[Any], labels: Int) -> Float:
