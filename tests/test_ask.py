@@ -183,7 +183,7 @@ def test_cold_start_offers_the_unusual_and_the_diverse():
     assert asked.method == "cold"
     assert len(set(asked.rows.tolist()) & {0, 1, 2, 3}) >= 3
     assert np.isnan(asked.score).all()
-    assert "no labels are too few" in asked.why
+    assert "there are no labels yet to learn from" in asked.why
     assert "1 label is too few" in ask(emb, {"o7": 0}).why
     assert "all 12 labels are equal" in ask(emb, {f"o{i}": 0 for i in range(12)}).why
     again, other = ask(emb, {}, n=8), ask(emb, {}, n=8, seed=1)
