@@ -227,6 +227,7 @@ def test_selection_opens_elsewhere(here, tmp_path, form):
         ("/api/samp", {"rows": []}, 400, "nothing is selected"),
         ("/api/alike", {"a": 1, "b": 1}, 400, "two different"),
         ("/api/labels", {"name": "x", "kind": "colour"}, 400, "kind"),
+        ("/api/labels", {"name": "x/undo", "kind": "interest"}, 400, "cannot have a name that ends in '/undo'"),
         ("/api/labels", {"name": "x", "kind": "class", "classes": "ring"}, 400, "classes must be a list"),
         ("/api/labels/none", {"rows": [1], "value": 2}, 400, "label set"),
     ],
@@ -282,6 +283,9 @@ def test_labels_go_round(here):
     assert here.post(path, {"rows": [1], "value": "ellipse"}).status == 400
     assert here.post(path, {"rows": [1], "value": True}).status == 400
     assert any(s["name"] == name for s in here.get("/api/space").json()["label_sets"])
+    for descending in (False, True):  # what has no label comes last
+        asked = {"sort": f"@label:{name}", "descending": descending, "limit": 2, "columns": ["snr"]}
+        assert sorted(one["row"] for one in here.post("/api/table", asked).json()["rows"]) == [1, 2]
 
 
 def test_score_is_learned_from_labels(here):

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _FILES = {"csv": (".csv", "text/csv; charset=utf-8"), "votable": (".vot", "application/x-votable+xml")}
+_VERBS = ("score", "next", "export", "undo")
 _MOST_CLASSES = 100
 _N_NEXT = 20
 _MOST_NEXT = 200
@@ -72,6 +73,10 @@ def new_set(scene: Scene, asked: Asked) -> Response:
         msg = f"classes must be a list of at most {_MOST_CLASSES} names."
         raise DataError(msg)
     name, kind = text(want.get("name"), "name") or "", text(want.get("kind"), "kind") or "interest"
+    before, _, last = name.rpartition("/")
+    if before and last in _VERBS:  # its address would be that of a question about another set
+        msg = f"a label set cannot have a name that ends in '/{last}'; choose another."
+        raise DataError(msg)
     return told(_told(scene.known_labels().create(name, kind, classes=classes)))
 
 

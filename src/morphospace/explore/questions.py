@@ -16,7 +16,7 @@ from starlette.responses import Response
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError
 from morphospace.explore.answers import Asked, arrays, row_numbers, text, told, whole
-from morphospace.explore.routes import describe_rows
+from morphospace.explore.routes import column_of, describe_rows
 from morphospace.explore.scene import Scene
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.export import FORMATS, export
@@ -84,7 +84,9 @@ def _columns(scene: Scene, wanted: object) -> list[str] | None:
 def _order(scene: Scene, chosen: NDArray[np.int64], sort: str, *, descending: bool) -> NDArray[np.int64]:
     """Sort rows by a column; rows without a value come last, equal ones stay in order."""
     if sort.startswith("@"):
-        values = pa.array(scene.column(sort).values[chosen], from_pandas=True)
+        column = column_of(scene, sort)
+        found = column.values[chosen]
+        values = pa.array(found, mask=found < 0 if column.kind == "category" else None)  # -1: in no class
     elif sort == "row":
         values = pa.array(chosen)
     else:
