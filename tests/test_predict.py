@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.table import Table
 from safetensors.numpy import save_file
 from scipy.stats import spearmanr
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -207,6 +209,15 @@ def test_groups_of_a_column_are_calibrated_apart(tmp_path):
         Predictor().fit(emb.keep(range(200)), "value").calibrate(emb.keep(range(200, 300)), "value", by_class=True)
 
 
+def test_numbers_with_missing_values_are_binned_and_not_named():
+    snr = np.random.default_rng(1).uniform(1, 9, 600).tolist()
+    snr[::7] = [None] * len(snr[::7])
+    emb = space(600, snr=pa.array(snr, pa.float64()))
+    model = Predictor().fit(emb.keep(range(200)), "kind").calibrate(emb.keep(range(200, 400)), "kind", by="snr")
+    sets = model.predict(emb.keep(range(400, 600))).sets
+    assert sets.sum(1).mean() < 2
+
+
 def test_objects_without_label_are_predicted_by_all():
     emb = space(gap=8.0)
     labels = dict(zip(emb.ids[:120], truth(emb)[:120], strict=True))
@@ -329,6 +340,13 @@ def test_labels_are_read_from_tables(tmp_path):
     assert read_labels(tmp_path / "l.csv", ["n"]) == {"12": {"n": 3}, "13": {"n": 4}}
     with pytest.raises(ConfigError, match=r"unknown column 'kin' in 'l\.csv'; did you mean 'kind'"):
         read_labels(tmp_path / "l.csv", "kin")
+    Table({"ID": ["12"], "kind": ["disc"]}).write(tmp_path / "l.fits")
+    with pytest.raises(ConfigError, match="unknown column 'id'"):
+        read_labels(tmp_path / "l.fits", "kind")
+    Table({"id": ["12"], "kind": ["disc"]}).write(tmp_path / "l.fits", overwrite=True)
+    assert read_labels(tmp_path / "l.fits", "kind") == {"12": "disc"}
+    with pytest.raises(StoreError, match="does not exist"):
+        read_labels(tmp_path / "none.csv", "kind")
     (tmp_path / "l.csv").write_text("id,kind\n12,disc\n12,ring\n")
     with pytest.raises(DataError, match=r"'l\.csv' has the id '12' twice"):
         read_labels(tmp_path / "l.csv", "kind")
@@ -379,7 +397,7 @@ def test_confusion_counts_and_figures_are_drawn(tmp_path):
         [plot_confusion(found), plot_reliability(found), plot_curves([curve]), plot_values(values)]
     ):
         assert save_figure(figure, tmp_path / f"{i}.png").stat().st_size > 5000
-    for draw, wrong, words in ((plot_confusion, values, "needs classes"), (plot_values, found, "needs values")):
+    for draw, wrong, words in ((plot_confusion, values, "need classes"), (plot_values, found, "needs values")):
         with pytest.raises(DataError, match=words):
             draw(wrong)
     with pytest.raises(DataError, match="of one score; got none"):
@@ -421,3 +439,7 @@ def test_command_predicts_saves_and_predicts_again(tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
     assert main(["predict", str(tmp_path / "e.emb")]) == 2
     assert main(["predict", str(tmp_path / "e.emb"), "kind", "--part", "v"]) == 2
+    assert main([*again, "--where", "snr > 3"]) == 2
+    assert "--where is for learning" in " ".join(capsys.readouterr().err.split())
+    assert main([*again, "--n-folds", "3"]) == 2
+    assert "--n-folds is for learning" in " ".join(capsys.readouterr().err.split())

@@ -79,11 +79,15 @@ class _Given:
 
         return Embeddings.open(self.needed("embeddings"))
 
-    def density(self) -> Gaussians | None:
-        """Fit a mixture to embeddings where -k asks for one."""
+    def density(self, decoder: Decoder) -> Gaussians | None:
+        """Fit a mixture to embeddings of this run where -k asks for one."""
         from morphospace.space.generate import Gaussians
 
-        return None if self.k is None else Gaussians.fit(self.emb().vectors, k=self.k, seed=self.seed)
+        if self.k is None:
+            return None
+        emb = self.emb()
+        decoder.check_space(emb)
+        return Gaussians.fit(emb.vectors, k=self.k, seed=self.seed)
 
     def needed(self, option: str) -> str:
         value = getattr(self, option)
@@ -103,12 +107,12 @@ class _Given:
 
         if self.table is None:
             return None
-        refuse_existing(self.table, overwrite=self.overwrite)
         csv.write_csv(table, self.table)
         return self.table
 
 
 _FILE = click.Path()
+_COUNT = click.IntRange(min=1)
 
 
 @verb(
@@ -134,15 +138,15 @@ _FILE = click.Path()
 @click.option("--survey", type=_FILE, help="sample: cutouts whose units, brightness and noise the images take on.")
 @click.option("--noise", is_flag=True, help="sample: add white noise as in the survey.")
 @click.option(
-    "-n", type=int, help="sample: number of images (64 in a picture, 1000 on disk); reconstruct: columns (8)."
+    "-n", type=_COUNT, help="sample: number of images (64 in a picture, 1000 on disk); reconstruct: columns (8)."
 )
 @click.option("--component", multiple=True, type=int, help="sample, path: of these only. Give it once for each.")
-@click.option("-k", type=int, help="sample, path, components: fit a mixture of so many to --embeddings, for an AE.")
+@click.option("-k", type=_COUNT, help="sample, path, components: fit a mixture of so many to --embeddings, for an AE.")
 @click.option("--latent", multiple=True, type=int, help="traverse: this latent. Give it once for each; all by default.")
 @click.option(
     "--base", type=click.Choice(("zero", "mean")), default="zero", show_default=True, help="traverse: the others there."
 )
-@click.option("--steps", type=int, help="Images along a latent (9), an axis (15; map 12) or from stop to stop (6).")
+@click.option("--steps", type=_COUNT, help="Images along a latent (9), an axis (15; map 12) or from stop to stop (6).")
 @click.option("--extent", type=float, default=3.0, show_default=True, help="traverse: how far, in standard deviations.")
 @click.option(
     "--method", type=click.Choice(("umap", "pca")), default="umap", show_default=True, help="map: how to draw it."
@@ -179,6 +183,8 @@ def generate_command(config: dict[str, Any], **options: Any) -> None:  # noqa: A
             raise click.UsageError(msg, ctx)
     if given.out is not None and Path(given.out).suffix.casefold() in _PICTURES:
         refuse_existing(given.out, overwrite=given.overwrite)
+    if given.table is not None:
+        refuse_existing(given.table, overwrite=given.overwrite)
     emit(*action(given), as_json=state().json)
 
 
@@ -186,10 +192,18 @@ def _sample(given: _Given) -> Answer:
     from morphospace.sky.cutouts import Cutouts
     from morphospace.space.generate import generate, look_of, plot_samples, sample
 
-    decoder, density = given.decoder(), given.density()
-    chosen = given.component or None
     out = given.needed("out")
-    if Path(out).suffix.casefold() in _PICTURES:
+    picture = Path(out).suffix.casefold() in _PICTURES
+    stray = [name for name in ("survey", "noise", "resume") if picture and getattr(given, name)]
+    if stray:
+        msg = f"--{stray[0]} is for a catalogue on disk; '{out}' is a picture"
+        raise click.UsageError(msg)
+    if given.k is None and given.embeddings is not None:
+        msg = "sample takes --embeddings with -k, to fit a mixture to them"
+        raise click.UsageError(msg)
+    decoder = given.decoder()
+    density, chosen = given.density(decoder), given.component or None
+    if picture:
         found = sample(decoder, given.n or 64, components=chosen, density=density, seed=given.seed)
         given.save(plot_samples(found, look=look_of(decoder), title=given.title or "drawn from the density"))
         return {"picture": out, "n": len(found.images)}, f"{len(found.images):,} images in '{out}'"
@@ -262,7 +276,7 @@ def _path(given: _Given) -> Answer:
     from morphospace.space.generate import look_of, plot_path, tour
 
     decoder = given.decoder()
-    steps, density = given.steps or 6, given.density()
+    steps, density = given.steps or 6, given.density(decoder)
     found = tour(decoder, given.emb(), components=given.component, density=density, steps=steps, seed=given.seed)
     out = given.save(plot_path(found, look=look_of(decoder), title=given.title))
     told = {"picture": out, "ids": found.ids, "components": found.components, "length": found.length}
@@ -287,11 +301,15 @@ def _deblend(given: _Given) -> Answer:
 def _components(given: _Given) -> Answer:
     from morphospace.space.generate import assign, components, look_of, plot_components
 
+    if given.k is not None or given.keep is not None:
+        given.needed("embeddings")
+    if given.out is not None:
+        given.needed("cutouts")
     decoder = given.decoder()
     if given.embeddings is None:
         found = assign(decoder, given.store(), ignore=given.ignore)
     else:
-        found = components(decoder, given.emb(), density=given.density(), ignore=given.ignore)
+        found = components(decoder, given.emb(), density=given.density(decoder), ignore=given.ignore)
     summary = found.summary()
     result: dict[str, Any] = {"components": summary.to_pylist(), "table": given.write(found.table())}
     lines = _lines(summary)

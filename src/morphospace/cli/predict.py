@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["predict_command"]
 
 _PREDICT = "morphospace.science.predict:predict"
+_LEARNING = ("labels", "where", "save", "confusion", "reliability", "figure")
 _WRITTEN = ("out", "save", "confusion", "reliability", "figure")
 
 
@@ -36,7 +37,9 @@ _WRITTEN = ("out", "save", "confusion", "reliability", "figure")
 @click.argument("embeddings", type=click.Path())
 @click.argument("columns", nargs=-1)
 @click.option(
-    "--labels", type=click.Path(), help="Table (.csv or .parquet) with id and the columns; default: EMBEDDINGS."
+    "--labels",
+    type=click.Path(),
+    help="Table with id and the columns: CSV, FITS, VOTable or Parquet; default: EMBEDDINGS.",
 )
 @click.option("--where", help="Learn only from objects that meet this condition on the columns of the embeddings.")
 @click.option(
@@ -44,7 +47,7 @@ _WRITTEN = ("out", "save", "confusion", "reliability", "figure")
     "tables",
     multiple=True,
     metavar="NAME=FROM",
-    help="Fuse with a table (.parquet, .csv) or columns joined by commas. Give it once for each part.",
+    help="Fuse with a table (CSV, FITS, VOTable, Parquet) or columns joined by commas. Give it once for each part.",
 )
 @click.option("--model", type=click.Path(), help="Predict with what --save has written; learns nothing.")
 @click.option("--out", type=click.Path(), help="Write a row for each object to this .parquet.")
@@ -65,8 +68,12 @@ def predict_command(
     from morphospace.science.predict import predict
     from morphospace.space.embeddings import Embeddings
 
-    if bool(columns) == bool(given["model"]) or (given["model"] and given["save"]):
+    if bool(columns) == bool(given["model"]):
         msg = "give the column of the labels, or --model with a predictor that was saved"
+        raise click.UsageError(msg)
+    stray = [name for name in _LEARNING if given[name]] or list(config.get("predict", {}))
+    if given["model"] and stray:
+        msg = f"--{stray[0].replace('_', '-')} is for learning; --model predicts with what was learned"
         raise click.UsageError(msg)
     for name in _WRITTEN:
         if given[name] is not None:
@@ -91,7 +98,7 @@ def _part(text: str) -> tuple[str, Source]:
     if not equals or not name or not source:
         msg = f"--part needs NAME=FILE or NAME=COLUMN,COLUMN; got '{text}'"
         raise click.UsageError(msg)
-    if Path(source).suffix in (".parquet", ".csv"):
+    if Path(source).is_file() or Path(source).suffix in (".parquet", ".csv"):
         return name, source
     return name, [column.strip() for column in source.split(",")]
 

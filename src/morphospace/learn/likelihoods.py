@@ -89,6 +89,7 @@ def noisy_loss(raw: Tensor, x: Tensor, sigma: Tensor, weight: Tensor) -> Tensor:
     """
     raw, x = raw.float(), x.float()
     # where weight is 0 whatever stands there, NaN too, must not reach the sum
+    sigma = torch.where(weight > 0, sigma, 1.0)
     away = torch.where(weight > 0, (x - raw) / sigma, 0.0)
     cost = 0.5 * (away.square() + 2 * sigma.log() + _LOG_2PI)
     return (weight * cost).flatten(1).sum(dim=1)

@@ -9,13 +9,13 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.science.measure import Measures
+from morphospace.sky.sources.rows import IDS
+from morphospace.sky.sources.tables import read_table as read_any
 from morphospace.space.embeddings import Embeddings
 
 __all__ = ["EMBEDDING", "Part", "Scaling", "Source", "gather_parts", "read_table"]
@@ -194,22 +194,17 @@ def _table_part(name: str, table: pa.Table) -> Part:
 
 
 def read_table(path: str | Path) -> pa.Table:
-    """Read a Parquet or CSV file with a column ``id``; ids are text.
+    """Read a table of any kind: CSV, ECSV, FITS, VOTable or Parquet; ids are text.
 
     Raises
     ------
     StoreError
         If it is missing or cannot be read.
     """
-    path = Path(path)
     try:
-        if path.suffix == ".csv":
-            options = pacsv.ConvertOptions(column_types={"id": pa.string()})
-            return pacsv.read_csv(path, convert_options=options)
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        msg = f"'{path}' cannot be read as a Parquet or CSV table ({error})."
-        raise StoreError(msg) from error
+        return read_any(path, texts=IDS).columns
+    except DataError as error:
+        raise StoreError(str(error)) from error
 
 
 def known_column(table: pa.Table, column: str, where: str) -> pa.ChunkedArray:

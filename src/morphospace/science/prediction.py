@@ -219,7 +219,10 @@ class Prediction:
         DataError
             If no class is known.
         """
-        if self.task != "classes" or self.target is None or not self.known.any():
+        if self.task != "classes":
+            msg = f"confusion and reliability need classes; {self.task} were predicted."
+            raise DataError(msg)
+        if self.target is None or not self.known.any():
             msg = "a confusion matrix needs classes that are known; there are none."
             raise DataError(msg)
         counts = np.zeros((len(self.names),) * 2, dtype=np.int64)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -354,7 +355,10 @@ def _plain(scores: NDArray[np.float64], task: str) -> NDArray[np.float64]:
 
 
 def _column(emb: Embeddings, name: str) -> NDArray[Any]:
-    return np.array(emb.table([name])[name].to_pylist())
+    column = emb.table([name])[name]
+    if pa.types.is_floating(column.type):
+        return np.asarray(column.to_numpy())  # null is NaN, and not the end of a column of numbers
+    return np.array(column.to_pylist())
 
 
 def _task(task: str) -> Any:  # noqa: ANN401 - it is one of Task

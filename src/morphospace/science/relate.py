@@ -285,7 +285,9 @@ def _components(emb: Embeddings, good: Int, z: Float, n: int) -> tuple[Float, Fl
     n = min(n, z.shape[1], len(z) - 1)
     model = PCA(n, svd_solver="full").fit(z)
     place = np.full((len(emb), n), np.nan)
-    place[good] = model.transform(np.asarray(emb.vectors[good], dtype=np.float64))
+    for start in range(0, len(good), _MOST):
+        rows = good[start : start + _MOST]
+        place[rows] = model.transform(np.asarray(emb.vectors[rows], dtype=np.float64))
     return model.transform(z), model.explained_variance_ratio_, place
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class Target:
 
 
 def read_labels(path: str | Path, column: str | Sequence[str]) -> dict[str, Any]:
-    """Read labels from a Parquet or CSV table with a column ``id``.
+    """Read labels from a table of any kind (CSV, ECSV, FITS, VOTable, Parquet) with a column ``id``.
 
     Parameters
     ----------
@@ -87,8 +88,8 @@ def read_labels(path: str | Path, column: str | Sequence[str]) -> dict[str, Any]
     table = read_table(path)
     where = f"'{Path(path).name}'"
     ids = [str(i) for i in known_column(table, "id", where).to_pylist()]
-    if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
+    twice, times = Counter(ids).most_common(1)[0] if ids else ("", 0)
+    if times > 1:
         msg = f"{where} has the id '{twice}' twice; give one label for each object."
         raise DataError(msg)
     if isinstance(column, str):
