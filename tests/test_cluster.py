@@ -278,6 +278,10 @@ def test_few_or_equal_vectors():
     for method in METHODS:
         found = cluster(held(FEW), method, resamples=3)
         assert len(found.labels) == 5
+        assert len(cluster(held(np.eye(2)), method, resamples=3).labels) == 2
+        for metric in ("cosine", "euclidean"):
+            with pytest.raises(DataError, match="nothing to group"):
+                cluster(held(np.full((5, 3), np.nan)), method, metric=metric)
         with pytest.raises(DataError, match=r"all 9 vectors .* are equal"):
             cluster(held(np.ones((9, 4))), method)
     with pytest.raises(DataError, match="clusters are of other rows"):

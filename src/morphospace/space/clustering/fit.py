@@ -96,6 +96,9 @@ def fit_dpgmm(x: Float, plan: Plan) -> Fit:
 
 def fit_hdbscan(x: Float, plan: Plan) -> Fit:
     """Fit HDBSCAN: the clusters that last longest while the density rises."""
+    if len(x) < 2:  # a resample of very few rows
+        nothing = np.zeros(len(x))
+        return Fit(Density(x.copy(), np.full(len(x), -1), nothing, nothing, np.zeros(0), 1), 0.0)
     n = min(max(2, plan.min_size // 2), len(x))
     found = HDBSCAN(min_cluster_size=plan.min_size, min_samples=n, copy=True).fit(x)
     labels = np.asarray(found.labels_, dtype=np.int64)

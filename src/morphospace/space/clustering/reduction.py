@@ -105,7 +105,7 @@ def fit_reduction(vectors: NDArray[np.float32], metric: str, dims: int | None, s
     Parameters
     ----------
     vectors : array, (N, D), float
-        At least one that is finite.
+        Without one that is finite there are no axes.
     metric : {"cosine", "euclidean"}
     dims : int or None
         Number of principal axes, found from at most 50,000 rows; None, or more than there can be, keeps the vectors
@@ -122,7 +122,7 @@ def fit_reduction(vectors: NDArray[np.float32], metric: str, dims: int | None, s
         raise ConfigError(msg)
     rows = _usable(vectors, metric)
     shift, divisor = np.zeros(vectors.shape[1]), np.ones(vectors.shape[1])
-    if metric == "euclidean":
+    if metric == "euclidean" and len(rows):
         shift = vectors[rows].mean(axis=0, dtype=np.float64)
         spread = vectors[rows].std(axis=0, dtype=np.float64, ddof=min(1, len(rows) - 1))
         flat = spread <= np.finfo(np.float32).eps * np.abs(shift)  # rounding, not spread
