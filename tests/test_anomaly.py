@@ -19,6 +19,7 @@ from morphospace.space import anomaly
 from morphospace.space.anomaly import METHODS, anomalies
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.kept import kept
+from morphospace.space.labels import Labels
 
 
 def held(x, out=None, **columns):
@@ -228,6 +229,9 @@ def test_asking_on_the_command_line(tmp_path, capsys):
     assert main(["ask", emb, "odd", "--undo", "20"]) == 0
     assert main(["ask", emb, "odd", "--export", str(tmp_path / "odd.csv")]) == 0
     assert (tmp_path / "odd.csv").read_text().count("\n") == 3
+    assert main(["ask", emb, "new", "--give", "o3", "1", "--give", "nobody", "1"]) == 1
+    with Labels(Embeddings.open(emb)) as labels:
+        assert [one.name for one in labels.sets()] == ["odd"]
     assert main(["ask", emb, "odd", "--give", "o3", "7"]) == 1
     assert "takes whole numbers from 0" in capsys.readouterr().err
     assert main(["ask", emb, "odd", "--give", "o3", "²"]) == 1  # a digit, and no number

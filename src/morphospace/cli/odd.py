@@ -126,6 +126,8 @@ def ask_command(config: dict[str, Any], embeddings: str, label_set: str) -> None
 
     emb = Embeddings.open(embeddings)
     given = config.get("labels", {})
+    for identifier, _ in given.get("give", ()):
+        emb.row_of(identifier)  # one that is not there is told before anything is written
     with Labels(emb) as labels:
         if "export" in given:
             written = labels.export(label_set, given["export"], overwrite=given.get("overwrite", False))

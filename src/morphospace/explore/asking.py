@@ -1,4 +1,4 @@
-"""What the page asks about results and new images: drops, clusters, anomalies."""
+"""What the page asks of the run: where a new image lies, and what makes two objects alike."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def _shapes(scene: Scene, wanted: NDArray[np.int64]) -> list[list[int] | None]:
 
 
 def thumbs(scene: Scene, asked: Asked) -> Response:
-    """Answer /api/thumbs: one WebP of up to 256 thumbnails."""
+    """Answer /api/thumbs: one JPEG of up to 256 thumbnails."""
     wanted = asked.rows(len(scene.emb), most=MOST_CELLS)
     size = asked.number("size", 64, least=16, most=128)
     sprites = scene.sprites or Sprites(scene.store(), scene.cut_rows)
