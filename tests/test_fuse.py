@@ -233,3 +233,12 @@ def test_leaving_out_needs_a_fresh_fit(tmp_path):
     opened = Predictor.open(model.save(tmp_path / "m.safetensors"))
     with pytest.raises(NotFittedError, match="right after fit"):
         opened.fused.scores_without("colour", [Part("embedding", emb.vectors.astype(float), np.ones(300, dtype=bool))])
+
+
+def test_weights_of_a_mean_are_shares():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=300)
+    scores = np.stack([y + rng.normal(size=300) * noise for noise in (0.05, 2.0, 2.0)])[:, :, None]
+    pool = fit_pool(scores, np.ones((3, 300), dtype=bool), y, task="values", weight=np.ones(300))
+    assert pool.weight.sum() + pool.prior_weight == pytest.approx(1)
+    assert pool.weight[0] > 0.9

@@ -34,7 +34,7 @@ class Pool:
     ----------
     task : str
     weight : ndarray, (M,), >= 0
-        Of each part.
+        Of each part; in a mean those of all parts and of the prior add up to 1.
     prior : ndarray, (K,)
         Log frequencies of the classes, mean of the values, or concentrations, of the training objects.
     bias : ndarray, (K,)
@@ -123,7 +123,8 @@ def fit_pool(
     def pool_of(v: Float) -> Pool:
         if task == "classes":
             return Pool(task, v[:m], prior, v[m:] - v[m:].mean(), 0.0)
-        return Pool(task, v[:m], prior, np.zeros(k), float(v[m]))
+        share = v / v.sum()  # a mean does not change with their sum, and shares can be read
+        return Pool(task, share[:m], prior, np.zeros(k), float(share[m]))
 
     def loss(v: Float) -> float:
         pull = _SHRINK * float(((v[:m] - v[:m].mean()) ** 2).sum() + (v[m:] ** 2).sum())
