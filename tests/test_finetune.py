@@ -246,6 +246,8 @@ def test_bad_labels_and_runs_are_told(tmp_path):
         predict_images(run, Discs())
     with pytest.raises(ConfigError, match="average must be 'd4'"):
         predict_images(run, Discs(), encoder=tiny(), average="c4")
+    with pytest.raises(ConfigError, match="device 'gpu' cannot be used"):
+        predict_images(run, Discs(), encoder=tiny(), device="gpu")
 
 
 # timm

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.data import MemoryData, collate_stacks
+from morphospace.learn.devices import named_device
 from morphospace.learn.encoders import ENCODERS
 from morphospace.learn.encoders import encoder as build_encoder
 from morphospace.learn.record import load_method, preparation_of
@@ -228,21 +229,22 @@ def predict_images(
     encoder : Module, optional
         The encoder, if it is not one of morphospace's own.
     device : str
-        ``cpu`` or ``cuda``.
+        ``cpu`` or ``cuda``; ``auto`` takes a GPU if there is one.
 
     Raises
     ------
     StoreError
         If the run was not fine-tuned.
     ConfigError
-        If the encoder is the user's own and was not given, or `average` is unknown.
+        If the encoder is the user's own and was not given, `average` is unknown, or the device is not there.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     about = _read_about(run)
     if average not in (None, "d4"):
         msg = f"average must be 'd4' or none; got '{average}'."
         raise ConfigError(msg)
-    method = _load(run, encoder).to(device)
+    place = named_device(device)
+    method = _load(run, encoder).to(place)
     preparation = preparation_of(run)
     ids: list[str] = []
     found: list[Tensor] = []
@@ -251,7 +253,7 @@ def predict_images(
             parts = list(stacks(data, range(start, min(start + _BATCH, len(data)))))
             ids += [i for part in parts for i in part.ids]
             block = MemoryData(collate_stacks(parts, preparation), preparation)
-            x = plain_view(block.rows(range(len(block))), preparation).to(device)
+            x = plain_view(block.rows(range(len(block))), preparation).to(place)
             seen = [x, *(symmetries(x) if average else ())]
             found.append(torch.stack([_probable(method, each) for each in seen]).mean(0).double().cpu())
     p = torch.cat(found).numpy()

@@ -24,6 +24,7 @@ from morphospace.learn.compare import folds
 from morphospace.science.association import canonical, knn_r2, linear_r2_clipped, spearman_tests
 from morphospace.science.photometry import Tabled, join
 from morphospace.science.relate_page import Axis, Page, write_page
+from morphospace.science.splits import object_groups
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.sources.rows import IDS
 from morphospace.space.embeddings import Embeddings
@@ -157,9 +158,9 @@ def relate(
     -----
     Spearman 1904; the null of a pair is that of permuted values against all components, whose ranks have no ties, so that C
     permutations are had for one. p = (1 + number at least as extreme) / (1 + number), corrected for the number of tests
-    after Benjamini & Hochberg 1995. Objects of one ``group`` share a fold. Quantities known of fewer than 30 objects, constant,
-    or made of text are left out. Angles that come round again are not treated as such. At most 10,000 objects, drawn by
-    chance, are used.
+    after Benjamini & Hochberg 1995. Rows that show one object (`object_groups`) share a fold. Quantities known of fewer than
+    30 objects, constant, or made of text are left out. Angles that come round again are not treated as such. At most 10,000
+    objects, drawn by chance, are used.
     """
     _check(components, level, permutations)
     paths = _free(out, overwrite=overwrite)
@@ -291,12 +292,9 @@ def _components(emb: Embeddings, good: Int, z: Float, n: int) -> tuple[Float, Fl
     return model.transform(z), model.explained_variance_ratio_, place
 
 
-def _groups(emb: Embeddings, used: Int) -> NDArray[Any] | None:
-    """Give the group of each object; None where there are too few to deal into folds."""
-    if "group" not in emb.columns:
-        return None
-    names = emb.table(["group"])["group"].to_pylist()
-    group = np.array([f"g {names[row]}" if names[row] is not None else f"row {row}" for row in used])
+def _groups(emb: Embeddings, used: Int) -> Int | None:
+    """Give the number of each object on the sky; None where there are too few to deal into folds."""
+    group = object_groups(emb)[used]
     return group if len(np.unique(group)) >= _FOLDS else None
 
 
