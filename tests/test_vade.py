@@ -264,6 +264,22 @@ def test_a_start_from_posteriors_wider_than_the_kinds_still_tells_them_apart():
     assert float(gamma.amax(dim=1).median()) > 0.99
 
 
+def test_batch_norms_are_settled_before_a_start():
+    """Averages that lag behind would put the mixture where training never puts an image."""
+    norm = nn.BatchNorm2d(1)
+    network = nn.Sequential(norm, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    network.dim = 4
+    method = small(VaDE, network)
+    batch = drawn(method, 80)
+    batch = batch._replace(views=[7 + 3 * batch.views[0]])
+    norm.train()
+    norm(torch.full((4, 1, 8, 8), 50.0))  # long ago
+    method.on_phase_start(method.phases()[1], [batch])
+    assert float(norm.running_mean) == pytest.approx(float(batch.views[0].mean()), rel=1e-3)
+    assert float(norm.running_var) == pytest.approx(float(batch.views[0].var()), rel=1e-3)
+    assert norm.momentum == 0.1
+
+
 def test_leaving_the_groups_of_the_map_costs_in_the_first_anneal():
     method = small(VaDE, likelihood="squared", plan=Plan(start="map", hold=5.0)).eval()
     phases = method.phases()
@@ -468,10 +484,9 @@ def test_real_digits_are_found_without_labels(tmp_path, monkeypatch):
     images, label = load_digits(return_X_y=True)
     torch.manual_seed(0)
     plan = Plan(warmup=0.7, periods=1, anneal=0.7, start="map", weight=0.0, target="plain", hold=20.0)
-    looks = replace(LOOKS, shift=0.06, stretch_axis=0.25, zoom=(0.9, 1.1))
     method = VaDE(dense(256), latents=8, decoder=Dense(8, 256), size=8, likelihood="bernoulli", k=10, plan=plan)
-    chosen, _ = clusters(method, images.reshape(-1, 8, 8) / 16, tmp_path / "run", epochs=60, lr=3e-3, views=looks)
-    assert accuracy(label, chosen) > 0.85
+    chosen, _ = clusters(method, images.reshape(-1, 8, 8) / 16, tmp_path / "run", epochs=40, lr=3e-3)
+    assert accuracy(label, chosen) > 0.8
 
 
 def test_a_batch_for_vade_is_drawn_as_for_others():

@@ -32,6 +32,7 @@ __all__ = ["Plan", "VaDE"]
 logger = logging.getLogger(__name__)
 _NARROWEST, _WIDEST = -9.0, 9.0  # bounds of the log-variance of a component
 _WIDEST_START = 0.25  # variance of posteriors at the start, in units of that of the kinds
+_SETTLING = 20  # batches that settle the batch norms before a start
 _DEAD = 0.01  # part of an equal share of the images, below which a component is dead
 _WARMUP, _ANNEAL, _STATIC = range(3)
 
@@ -356,15 +357,36 @@ class VaDE(VAE):
     def _posteriors(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:
         """Return means, log-variances and row numbers of images, seen as they are where the batch has that."""
         was_training = self.training
+        source = itertools.islice(batches, self.plan.batches)
+        first = list(itertools.islice(source, _SETTLING))
+        self._settle([self.seen(batch) for batch in first])
         self.eval()
         found = []
-        for batch in itertools.islice(batches, self.plan.batches):
+        for batch in itertools.chain(first, source):
             seen = self.seen(batch)
             x = batch.views[-1] if self.needs_plain else seen[: len(batch.rows)]
             found.append((*self.encode(x), batch.rows))
         self.train(was_training)
         mean, log_variance, rows = zip(*found, strict=True)
         return torch.cat(mean), torch.cat(log_variance), torch.cat(rows)
+
+    @torch.no_grad()
+    def _settle(self, blocks: list[Tensor]) -> None:
+        """Take the averages of the encoder's batch norms anew, over whole batches with the weights of this moment.
+
+        They lag behind: after few steps an encoder at rest puts images where it never does in training, and a mixture that
+        starts there is left by all of them at the next step.
+        """
+        norms = [m for m in self.encoder.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean of all
+        self.train()
+        for x in blocks if norms else []:
+            self.encode(x)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     @torch.no_grad()
     def _start(self, mean: Tensor, log_variance: Tensor, rows: Tensor) -> None:
