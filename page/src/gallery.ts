@@ -20,6 +20,7 @@ export class Gallery {
   private rows: Uint32Array | null = null;
   private px = 84;
   private sort = "";
+  private version = 0;
   private descending = true;
   private readonly made = new Map<number, HTMLElement>();
   private anchor = -1;
@@ -80,16 +81,20 @@ export class Gallery {
   /** From the beginning, if it is seen. */
   async list(): Promise<void> {
     if (this.hiddenNow) return;
+    const version = ++this.version;
     const { ctx, sort } = this;
     setOptions(this.order, [{ value: "", text: "of the store" }, ...colourChoices(ctx.space).slice(1)], sort);
     this.flip.hidden = !sort;
     let rows = scopeRows(ctx.store.state);
     if (sort) {
+      this.scroller.setAttribute("aria-busy", "true");
       await ctx.attempt(async () => {
         const column = await ctx.column(sort);
         rows = sortedBy(column.values, rows ?? Uint32Array.from({ length: ctx.space.n }, (_, i) => i), this.descending);
       });
+      if (version !== this.version) return; // asked for otherwise meanwhile
     }
+    this.scroller.removeAttribute("aria-busy");
     this.rows = rows;
     this.total.textContent = plural(this.n, "object");
     this.scroller.scrollTop = 0;

@@ -17,7 +17,7 @@ export class Table {
   private readonly head = h("div", { class: "line head", role: "row" });
   private readonly body = h("div", { class: "scroll-space", role: "rowgroup" });
   private readonly total = h("span", { class: "quiet" });
-  private readonly pages = new Map<number, Row[] | "asked">();
+  private readonly pages = new Map<number, Row[] | Promise<void>>();
   private n = 0;
   private sort: string | null = null;
   private descending = false;
@@ -112,22 +112,51 @@ export class Table {
 
   private at(k: number): Row | null {
     const page = this.pages.get(Math.floor(k / PAGE));
-    return page && page !== "asked" ? (page[k % PAGE] ?? null) : null;
+    return Array.isArray(page) ? (page[k % PAGE] ?? null) : null;
+  }
+
+  /** The object in a line; null while only the server knows, as the lines are sorted. */
+  private objectAt(k: number): number | null {
+    if (this.sort) return this.at(k)?.row ?? null;
+    const scope = scopeRows(this.ctx.store.state);
+    return scope ? (scope[k] ?? null) : k;
+  }
+
+  /** The objects in lines that may not have come yet; null where the list has changed meanwhile. */
+  private async objects(from: number, to: number): Promise<number[] | null> {
+    const { version } = this;
+    const objects: number[] = [];
+    for (let k = from; k <= to; k++) {
+      if (this.objectAt(k) === null) await this.ask(Math.floor(k / PAGE));
+      const object = this.objectAt(k);
+      if (object === null || version !== this.version) return null;
+      objects.push(object);
+    }
+    return objects;
   }
 
   private line(k: number, top: number, numeric: Set<string>): HTMLElement {
     const row = this.at(k);
-    const chosen = row !== null && row.row === this.ctx.store.state.chosen;
+    const object = this.objectAt(k);
+    const chosen = object !== null && object === this.ctx.store.state.chosen;
     return h("div", {
-      role: "row", class: `line${chosen ? " chosen" : ""}${k === this.cursor ? " cursor" : ""}`, "data-position": k, "aria-rowindex": k + 2, "aria-selected": String(row !== null && this.selected.has(row.row)),
+      role: "row", class: `line${chosen ? " chosen" : ""}${k === this.cursor ? " cursor" : ""}`, "data-position": k, "aria-rowindex": k + 2, "aria-selected": String(object !== null && this.selected.has(object)),
       style: { transform: `translateY(${top}px)` },
     }, ...this.columns.map((name) => h("div", { role: "gridcell", class: numeric.has(name) ? "cell numeric" : name === "id" ? "cell wide id" : "cell" },
       row ? (name === "id" ? row.id : cell(valueIn(row, name))) : "")));
   }
 
-  private async ask(page: number): Promise<void> {
-    if (this.pages.has(page)) return;
-    this.pages.set(page, "asked");
+  private ask(page: number): Promise<void> {
+    const known = this.pages.get(page);
+    if (known) return Array.isArray(known) ? Promise.resolve() : known;
+    const asked = this.fetch(page).then(() => {
+      if (this.pages.get(page) === asked) this.pages.delete(page); // it failed, and may be asked for again
+    });
+    this.pages.set(page, asked);
+    return asked;
+  }
+
+  private async fetch(page: number): Promise<void> {
     const { version, ctx } = this;
     const scope = scopeRows(ctx.store.state);
     const whole = ctx.store.state.scope === "filter" ? ctx.store.state.where : null;
@@ -148,27 +177,24 @@ export class Table {
 
   private click(event: MouseEvent): void {
     const line = (event.target as HTMLElement).closest<HTMLElement>("[data-position]");
-    if (line) this.take(Number(line.dataset.position), event);
+    if (line) void this.take(Number(line.dataset.position), event);
   }
 
-  private take(k: number, event: MouseEvent | KeyboardEvent): void {
+  private async take(k: number, event: MouseEvent | KeyboardEvent): Promise<void> {
     const { store } = this.ctx;
-    const row = this.at(k);
     this.cursor = k;
-    if (!row) return;
-    if (event.shiftKey && this.anchor >= 0) {
-      const rows: number[] = [];
-      for (let i = Math.min(k, this.anchor); i <= Math.max(k, this.anchor); i++) {
-        const known = this.at(i);
-        if (known) rows.push(known.row);
-      }
-      store.set({ selection: combined(store.state.selection, rows, "add") });
+    this.schedule();
+    const range = event.shiftKey && this.anchor >= 0;
+    const objects = await this.objects(range ? Math.min(k, this.anchor) : k, range ? Math.max(k, this.anchor) : k);
+    if (!objects) return;
+    if (range) {
+      store.set({ selection: combined(store.state.selection, objects, "add") });
     } else if (store.state.picking || event.ctrlKey || event.metaKey || event.altKey || (event instanceof KeyboardEvent && event.key === " ")) {
-      store.set({ selection: combined(store.state.selection, [row.row], this.selected.has(row.row) || event.altKey ? "subtract" : "add") });
+      store.set({ selection: combined(store.state.selection, objects, this.selected.has(objects[0]) || event.altKey ? "subtract" : "add") });
       this.anchor = k;
     } else {
       this.anchor = k;
-      this.ctx.choose(row.row, true);
+      this.ctx.choose(objects[0], true);
     }
     this.schedule();
   }
@@ -185,7 +211,7 @@ export class Table {
         else if ((this.cursor + 1) * LINE > top + height) this.scroller.scrollTop = (this.cursor + 1) * LINE - height;
       }
       this.schedule();
-    } else if (event.key === "Enter" || event.key === " ") this.take(this.cursor, event);
+    } else if (event.key === "Enter" || event.key === " ") void this.take(this.cursor, event);
     else return;
     event.preventDefault();
     event.stopPropagation();

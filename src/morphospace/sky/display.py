@@ -14,6 +14,8 @@ __all__ = ["display_mask", "display_threshold"]
 _SIGMAS = 5.0
 _CORE = 0.5  # of the highest bin: bins below are not core
 _ACROSS = 6  # bins from one half-height to the other, about
+_REACH = 10.0  # of the spread: farther from the median there is no sky
+_ROUNDING = 1e-12  # of the median
 _FEW = 5  # bins: with fewer there is no parabola to trust
 
 
@@ -73,13 +75,13 @@ def _core(x: NDArray[np.float64], *, steps: bool) -> tuple[float, float]:
     """Fit the Gaussian: its mean and sigma."""
     low, middle = np.quantile(x, [0.02, 0.5])
     scale = _spread_below(x, float(middle)) or float(middle - low)
-    if not scale > 0:
-        return float(middle), 0.0  # more than half of the pixels have one value
+    if not scale > _ROUNDING * abs(middle):
+        return float(middle), scale  # more than half of the pixels have one value, but for rounding
     width = 2.355 * scale / _ACROSS
     if steps:
         width = max(1.0, round(width))
-    edge = math.floor(x.min() / width) * width - width / 2 if steps else x.min()
-    inside = x[x < middle + 10 * scale]
+    inside = x[np.abs(x - middle) < _REACH * scale]  # one pixel far off would make bins without number
+    edge = math.floor(inside.min() / width) * width - width / 2 if steps else inside.min()
     counts = np.bincount(((inside - edge) / width).astype(np.int64)).astype(np.float64)
     smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same")
     peak = int(np.argmax(smooth))

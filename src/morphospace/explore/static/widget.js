@@ -714,16 +714,16 @@ function ve(e) {
 	});
 }
 // src/maths/scroll.ts
-var D = 8e6, O = (e) => Math.min(e, D);
-function ye(e, t, n) {
+var ye = 8e6, D = (e) => Math.min(e, ye);
+function be(e, t, n) {
 	if (n <= 8e6) return e;
-	let r = e / Math.max(1, D - t);
+	let r = e / Math.max(1, ye - t);
 	return Math.min(1, r) * (n - t);
 }
-function be(e, t, n) {
-	return n <= 8e6 ? e : e / (n - t) * (D - t);
+function xe(e, t, n) {
+	return n <= 8e6 ? e : e / (n - t) * (ye - t);
 }
-function xe(e, t, n, r) {
+function Se(e, t, n, r) {
 	let i = Math.max(1, Math.floor((e + n) / (t + n)));
 	return {
 		columns: i,
@@ -731,14 +731,14 @@ function xe(e, t, n, r) {
 		step: (e + n) / i
 	};
 }
-function Se(e, t, n) {
+function Ce(e, t, n) {
 	let r = t.filter((t) => !Number.isNaN(e[t])), i = t.filter((t) => Number.isNaN(e[t]));
 	r.sort(n ? (t, n) => e[n] - e[t] || t - n : (t, n) => e[t] - e[n] || t - n);
 	let a = new Uint32Array(t.length);
 	return a.set(r), a.set(i, r.length), a;
 }
 // src/state.ts
-var Ce = class {
+var we = class {
 	state;
 	watchers = [];
 	pending = /* @__PURE__ */ new Set();
@@ -770,18 +770,18 @@ var Ce = class {
 			}
 		}
 	}
-}, k = (e) => e.altKey ? "subtract" : e.shiftKey || e.ctrlKey || e.metaKey ? "add" : "replace";
-function A(e, t, n) {
+}, O = (e) => e.altKey ? "subtract" : e.shiftKey || e.ctrlKey || e.metaKey ? "add" : "replace";
+function k(e, t, n) {
 	if (n === "replace") return Uint32Array.from(new Set(Array.from(t))).sort();
 	let r = new Set(e);
 	for (let e = 0; e < t.length; e++) n === "add" ? r.add(t[e]) : r.delete(t[e]);
 	return Uint32Array.from(r).sort();
 }
 // src/scope.ts
-function j(e) {
+function A(e) {
 	return e.scope === "selection" ? e.selection : e.scope === "filter" ? e.filter : null;
 }
-function we(e) {
+function Te(e) {
 	let { store: t } = e, n = S("Show", [], "", (e) => t.set({ scope: e })), r = n.querySelector("select"), i = () => {
 		let { filter: n, selection: i, scope: a } = t.state, o = [{
 			value: "all",
@@ -801,7 +801,7 @@ function we(e) {
 		"scope"
 	], i), i(), n;
 }
-function Te(e) {
+function Ee(e) {
 	let { store: t } = e, n = v("button", {
 		type: "button",
 		class: "button toggle",
@@ -812,7 +812,7 @@ function Te(e) {
 	return t.on(["picking"], (e) => n.setAttribute("aria-pressed", String(e.picking))), n;
 }
 // src/gallery.ts
-var M = 4, Ee = 300, De = .35, Oe = class {
+var j = 4, De = 300, Oe = .35, ke = class {
 	ctx;
 	element = v("section", {
 		class: "gallery-view",
@@ -831,6 +831,7 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 	rows = null;
 	px = 84;
 	sort = "";
+	version = 0;
 	descending = !0;
 	made = /* @__PURE__ */ new Map();
 	anchor = -1;
@@ -850,7 +851,7 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 			this.sort = e, this.list();
 		});
 		this.order = t.querySelector("select"), this.flip = x("down", "Largest first", () => {
-			this.descending = !this.descending, y(this.flip, ke(this.descending)), this.flip.title = this.descending ? "Largest first" : "Smallest first", this.flip.setAttribute("aria-label", this.flip.title), this.list();
+			this.descending = !this.descending, y(this.flip, Ae(this.descending)), this.flip.title = this.descending ? "Largest first" : "Smallest first", this.flip.setAttribute("aria-label", this.flip.title), this.list();
 		});
 		let n = v("input", {
 			type: "range",
@@ -863,7 +864,7 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 				this.px = Number(n.value), this.reset();
 			}
 		});
-		this.element.append(v("div", { class: "view-tools" }, we(e), t, this.flip, v("label", { class: "field" }, v("span", {}, "Size"), n), Te(e), this.total), this.scroller), this.scroller.append(this.space), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.scroller.addEventListener("click", (e) => this.click(e)), e.thumbs.onLoad(() => this.paint()), e.store.on([
+		this.element.append(v("div", { class: "view-tools" }, Te(e), t, this.flip, v("label", { class: "field" }, v("span", {}, "Size"), n), Ee(e), this.total), this.scroller), this.scroller.append(this.space), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.scroller.addEventListener("click", (e) => this.click(e)), e.thumbs.onLoad(() => this.paint()), e.store.on([
 			"scope",
 			"filter",
 			"view"
@@ -882,15 +883,15 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 	}
 	async list() {
 		if (this.hiddenNow) return;
-		let { ctx: e, sort: t } = this;
+		let e = ++this.version, { ctx: t, sort: n } = this;
 		C(this.order, [{
 			value: "",
 			text: "of the store"
-		}, ..._(e.space).slice(1)], t), this.flip.hidden = !t;
-		let n = j(e.store.state);
-		t && await e.attempt(async () => {
-			n = Se((await e.column(t)).values, n ?? Uint32Array.from({ length: e.space.n }, (e, t) => t), this.descending);
-		}), this.rows = n, this.total.textContent = E(this.n, "object"), this.scroller.scrollTop = 0, this.cursor = 0, this.reset();
+		}, ..._(t.space).slice(1)], n), this.flip.hidden = !n;
+		let r = A(t.store.state);
+		n && (this.scroller.setAttribute("aria-busy", "true"), await t.attempt(async () => {
+			r = Ce((await t.column(n)).values, r ?? Uint32Array.from({ length: t.space.n }, (e, t) => t), this.descending);
+		}), e !== this.version) || (this.scroller.removeAttribute("aria-busy"), this.rows = r, this.total.textContent = E(this.n, "object"), this.scroller.scrollTop = 0, this.cursor = 0, this.reset());
 	}
 	reset() {
 		for (let e of this.made.values()) e.remove();
@@ -902,28 +903,28 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 		});
 	}
 	layout() {
-		let e = this.scroller.clientWidth - 8, t = this.scroller.clientHeight, { columns: n, lines: r, step: i } = xe(e, this.px, M, this.n), a = r * (this.px + M) + M;
+		let e = this.scroller.clientWidth - 8, t = this.scroller.clientHeight, { columns: n, lines: r, step: i } = Se(e, this.px, j, this.n), a = r * (this.px + j) + j;
 		return {
 			columns: n,
 			step: i,
 			total: a,
 			height: t,
-			top: ye(this.scroller.scrollTop, t, a)
+			top: be(this.scroller.scrollTop, t, a)
 		};
 	}
 	draw() {
 		if (this.hiddenNow || this.scroller.clientHeight === 0) return;
-		let { columns: e, step: t, total: n, height: r, top: i } = this.layout(), a = this.px + M;
-		this.space.style.height = `${O(n)}px`;
+		let { columns: e, step: t, total: n, height: r, top: i } = this.layout(), a = this.px + j;
+		this.space.style.height = `${D(n)}px`;
 		let o = this.measure(i), s = o > 0 ? 4 : o < 0 ? 1 : 2, c = Math.max(0, Math.floor((i - (o > 0 ? 1 : o < 0 ? 4 : 2) * r) / a)) * e, l = Math.min(this.n, Math.ceil((i + (1 + s) * r) / a) * e);
 		for (let [e, t] of this.made) e >= c && e < l || (t.remove(), this.made.delete(e));
 		let u = this.scroller.scrollTop - i;
 		for (let n = c; n < l; n++) {
 			let r = this.made.get(n) ?? this.make(n);
-			r.style.transform = `translate(${M + n % e * t}px, ${M + Math.floor(n / e) * a + u}px)`;
+			r.style.transform = `translate(${j + n % e * t}px, ${j + Math.floor(n / e) * a + u}px)`;
 		}
 		this.ctx.thumbs.drop();
-		let d = i + r / 2 + Math.max(-3 * r, Math.min(3 * r, o * De)), f = (t) => Math.abs(Math.floor(t / e) * a - d);
+		let d = i + r / 2 + Math.max(-3 * r, Math.min(3 * r, o * Oe)), f = (t) => Math.abs(Math.floor(t / e) * a - d);
 		this.paint([...this.made.keys()].sort((e, t) => f(e) - f(t))), this.mark();
 	}
 	make(e) {
@@ -940,7 +941,7 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 		return this.speed = n > .25 ? 0 : .6 * this.speed + .4 * r, this.last = {
 			top: e,
 			time: t
-		}, window.clearTimeout(this.rest), Math.abs(this.speed) > Ee && (this.rest = window.setTimeout(() => this.schedule(), 300)), Math.abs(this.speed) > Ee ? this.speed : 0;
+		}, window.clearTimeout(this.rest), Math.abs(this.speed) > De && (this.rest = window.setTimeout(() => this.schedule(), 300)), Math.abs(this.speed) > De ? this.speed : 0;
 	}
 	paint(e = this.made.keys()) {
 		if (!this.hiddenNow) for (let t of e) {
@@ -967,15 +968,15 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 		let { store: n } = this.ctx;
 		if (this.cursor = e, t.shiftKey && this.anchor >= 0) {
 			let [t, r] = [Math.min(this.anchor, e), Math.max(this.anchor, e)], i = Array.from({ length: r - t + 1 }, (e, n) => this.rowAt(t + n));
-			n.set({ selection: A(n.state.selection, i, "add") });
+			n.set({ selection: k(n.state.selection, i, "add") });
 		} else if (n.state.picking || t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " ") {
 			let r = this.rowAt(e);
-			n.set({ selection: A(n.state.selection, [r], k(t) === "subtract" || this.selected.has(r) ? "subtract" : "add") }), this.anchor = e;
+			n.set({ selection: k(n.state.selection, [r], O(t) === "subtract" || this.selected.has(r) ? "subtract" : "add") }), this.anchor = e;
 		} else this.anchor = e, this.ctx.choose(this.rowAt(e), !0);
 		this.mark();
 	}
 	key(e) {
-		let { columns: t, height: n } = this.layout(), r = Math.max(1, Math.floor(n / (this.px + M))) * t, i = {
+		let { columns: t, height: n } = this.layout(), r = Math.max(1, Math.floor(n / (this.px + j))) * t, i = {
 			ArrowLeft: -1,
 			ArrowRight: 1,
 			ArrowUp: -t,
@@ -991,17 +992,17 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 		e.preventDefault(), e.stopPropagation();
 	}
 	bring() {
-		let { columns: e, height: t, total: n, top: r } = this.layout(), i = Math.floor(this.cursor / e) * (this.px + M), a = r;
-		i < r ? a = i : i + this.px + 8 > r + t && (a = i + this.px + 8 - t), a !== r && (this.scroller.scrollTop = be(a, t, n)), this.schedule();
+		let { columns: e, height: t, total: n, top: r } = this.layout(), i = Math.floor(this.cursor / e) * (this.px + j), a = r;
+		i < r ? a = i : i + this.px + 8 > r + t && (a = i + this.px + 8 - t), a !== r && (this.scroller.scrollTop = xe(a, t, n)), this.schedule();
 		let o = this.rowAt(this.cursor);
 		this.ctx.rows.get(o).then((e) => this.ctx.say(e.id));
 	}
-}, ke = (e) => x(e ? "down" : "up", "", () => void 0).querySelector("svg"), Ae = [
+}, Ae = (e) => x(e ? "down" : "up", "", () => void 0).querySelector("svg"), je = [
 	"asinh",
 	"log",
 	"sqrt",
 	"linear"
-], N = {
+], M = {
 	curve: "asinh",
 	soft: .1,
 	low: 10,
@@ -1012,32 +1013,32 @@ var M = 4, Ee = 300, De = .35, Oe = class {
 	bands: [],
 	northUp: !0
 };
-function je(e, t, n) {
+function Me(e, t, n) {
 	return e === "linear" ? t : e === "sqrt" ? Math.sqrt(t) : e === "log" ? Math.log1p(1e3 * t) / Math.log1p(1e3) : Math.asinh(t / n) / Math.asinh(1 / n);
 }
-function Me(e) {
+function Ne(e) {
 	return e.filter((e) => Number.isFinite(e)).sort();
 }
-function Ne(e, t) {
+function Pe(e, t) {
 	if (!e.length) return NaN;
 	let n = Math.min(100, Math.max(0, t)) / 100 * (e.length - 1), r = Math.floor(n), i = e[Math.min(e.length - 1, r + 1)];
 	return e[r] + (n - r) * (i - e[r]);
 }
-function Pe(e, t, n = NaN, r = NaN) {
-	let i = Ne(e, t.low), a = Ne(e, t.high);
+function Fe(e, t, n = NaN, r = NaN) {
+	let i = Pe(e, t.low), a = Pe(e, t.high);
 	return t.clip > 0 && Number.isFinite(n) && Number.isFinite(r) && (i = Math.max(i, n + t.clip * r)), [i, a > i ? a : i + Math.max(Math.abs(i) * 1e-6, 1e-12)];
 }
-function Fe(e, t, n, r, i, a) {
-	let o = t.map((t) => Pe(e[t], r, i[t], a[t]));
-	if (t.length < 3 || !Ie(n)) return o;
+function Ie(e, t, n, r, i, a) {
+	let o = t.map((t) => Fe(e[t], r, i[t], a[t]));
+	if (t.length < 3 || !Le(n)) return o;
 	let s = [Math.min(...o.map(([e]) => e)), Math.max(...o.map(([, e]) => e))];
 	return o.map(() => s);
 }
-var Ie = (e) => e.length >= 3 && /^r(ed)?$/i.test(e[0]) && /^g(reen)?$/i.test(e[1]) && /^b(lue)?$/i.test(e[2]), P = 1024;
-function Le(e, t, n) {
+var Le = (e) => e.length >= 3 && /^r(ed)?$/i.test(e[0]) && /^g(reen)?$/i.test(e[1]) && /^b(lue)?$/i.test(e[2]), N = 1024;
+function Re(e, t, n) {
 	let r = e[0].length, i = new Uint8ClampedArray(4 * r), a = /* @__PURE__ */ new Uint8Array(1025);
-	for (let e = 0; e <= P; e++) a[e] = Math.round(255 * je(n.curve, e / P, n.soft));
-	let o = l(n.ramp, n.reversed), s = t.map(([e, t]) => P / (t - e));
+	for (let e = 0; e <= N; e++) a[e] = Math.round(255 * Me(n.curve, e / N, n.soft));
+	let o = l(n.ramp, n.reversed), s = t.map(([e, t]) => N / (t - e));
 	for (let n = 0; n < r; n++) {
 		let r = !0;
 		for (let o = 0; o < e.length; o++) {
@@ -1047,7 +1048,7 @@ function Le(e, t, n) {
 				break;
 			}
 			let l = (c - t[o][0]) * s[o];
-			i[4 * n + o] = a[l <= 0 ? 0 : l >= P ? P : l | 0];
+			i[4 * n + o] = a[l <= 0 ? 0 : l >= N ? N : l | 0];
 		}
 		if (!r) i[4 * n] = i[4 * n + 1] = i[4 * n + 2] = 0;
 		else {
@@ -1060,9 +1061,9 @@ function Le(e, t, n) {
 	}
 	return i;
 }
-function F(e, t) {
+function P(e, t) {
 	let n = t.length, r = e.bands.filter((e) => e >= 0 && e < n);
-	return r.length === 1 || r.length === 3 ? r : n < 3 ? [0] : Ie(t) ? [
+	return r.length === 1 || r.length === 3 ? r : n < 3 ? [0] : Le(t) ? [
 		0,
 		1,
 		2
@@ -1072,17 +1073,17 @@ function F(e, t) {
 		0
 	];
 }
-function Re(e) {
+function ze(e) {
 	let t = [], n = 0;
 	for (let r = 0; r < e.length; r++) t.push((e[r] - n).toString(36)), n = e[r];
 	return t.join(".");
 }
-function ze(e) {
+function Be(e) {
 	if (!e) return [];
 	let t = 0, n = e.split(".").map((e) => t += parseInt(e, 36));
 	return n.every((e) => Number.isSafeInteger(e) && e >= 0) ? n : [];
 }
-var Be = [
+var Ve = [
 	"curve",
 	"soft",
 	"low",
@@ -1093,33 +1094,33 @@ var Be = [
 	"bands",
 	"northUp"
 ];
-function Ve(e) {
+function He(e) {
 	let t = [];
-	for (let n of Be) {
+	for (let n of Ve) {
 		let r = e[n];
-		String(r) !== String(N[n]) && t.push(`${n}:${typeof r == "boolean" ? Number(r) : Array.isArray(r) ? r.join(".") : r}`);
+		String(r) !== String(M[n]) && t.push(`${n}:${typeof r == "boolean" ? Number(r) : Array.isArray(r) ? r.join(".") : r}`);
 	}
 	return t.join(",");
 }
-function He(e) {
-	let t = { ...N };
+function Ue(e) {
+	let t = { ...M };
 	for (let n of e.split(",")) {
 		let [e, r = ""] = n.split(":"), i = Number(r);
-		e === "curve" && Ae.includes(r) ? t.curve = r : e === "ramp" && /^[a-z]+$/.test(r) ? t.ramp = r : e === "reversed" || e === "northUp" ? t[e] = i === 1 : e === "bands" ? t.bands = r.split(".").map(Number).filter(Number.isInteger) : (e === "soft" || e === "low" || e === "high" || e === "clip") && Number.isFinite(i) && (t[e] = i);
+		e === "curve" && je.includes(r) ? t.curve = r : e === "ramp" && /^[a-z]+$/.test(r) ? t.ramp = r : e === "reversed" || e === "northUp" ? t[e] = i === 1 : e === "bands" ? t.bands = r.split(".").map(Number).filter(Number.isInteger) : (e === "soft" || e === "low" || e === "high" || e === "clip") && Number.isFinite(i) && (t[e] = i);
 	}
-	return t.low >= 0 && t.low < t.high && t.high <= 100 || ([t.low, t.high] = [N.low, N.high]), t.soft > 0 || (t.soft = N.soft), t;
+	return t.low >= 0 && t.low < t.high && t.high <= 100 || ([t.low, t.high] = [M.low, M.high]), t.soft > 0 || (t.soft = M.soft), t;
 }
-function Ue(e, t) {
+function We(e, t) {
 	let n = new URLSearchParams();
-	e.view !== "map" && n.set("view", e.view), e.panel !== "object" && n.set("panel", e.panel), e.map && n.set("map", e.map), (e.axes[0] !== 0 || e.axes[1] !== 1) && n.set("axes", e.axes.join(".")), e.colour && n.set("colour", e.colour), (e.ramp !== "viridis" || e.reversed) && n.set("ramp", e.ramp + (e.reversed ? "_r" : "")), e.off.size && e.off.size <= 64 && n.set("off", [...e.off].join(".")), e.where && n.set("where", e.where), e.chosen >= 0 && n.set("row", String(e.chosen)), e.selection.length && e.selection.length <= 500 && n.set("sel", Re(e.selection)), e.like.length && n.set("like", e.like.join(".")), e.unlike.length && n.set("unlike", e.unlike.join(".")), (t.zoom !== 1 || t.x || t.y) && n.set("at", [
+	e.view !== "map" && n.set("view", e.view), e.panel !== "object" && n.set("panel", e.panel), e.map && n.set("map", e.map), (e.axes[0] !== 0 || e.axes[1] !== 1) && n.set("axes", e.axes.join(".")), e.colour && n.set("colour", e.colour), (e.ramp !== "viridis" || e.reversed) && n.set("ramp", e.ramp + (e.reversed ? "_r" : "")), e.off.size && e.off.size <= 64 && n.set("off", [...e.off].join(".")), e.where && n.set("where", e.where), e.chosen >= 0 && n.set("row", String(e.chosen)), e.selection.length && e.selection.length <= 500 && n.set("sel", ze(e.selection)), e.like.length && n.set("like", e.like.join(".")), e.unlike.length && n.set("unlike", e.unlike.join(".")), (t.zoom !== 1 || t.x || t.y) && n.set("at", [
 		t.x,
 		t.y,
 		t.zoom
 	].map((e) => Number(e.toPrecision(6))).join(","));
-	let r = Ve(e.picture);
+	let r = He(e.picture);
 	return r && n.set("pix", r), n.toString();
 }
-function I(e, t) {
+function F(e, t) {
 	let n = new URLSearchParams(e.replace(/^#/, "")), r = {}, i = (e) => Number.isInteger(e) && e >= 0 && e < t, a = (e) => (n.get(e) ?? "").split(".").filter(Boolean).map(Number).filter(i), o = n.get("view");
 	(o === "gallery" || o === "table") && (r.view = o);
 	let s = n.get("panel");
@@ -1134,17 +1135,17 @@ function I(e, t) {
 	c.length === 2 && c.every((e) => e >= 0 && e < 3 && Number.isInteger(e)) && (r.axes = [c[0], c[1]]), r.colour = n.get("colour") ?? void 0;
 	let l = n.get("ramp");
 	l && ([r.ramp, r.reversed] = [l.replace(/_r$/, ""), l.endsWith("_r")]), n.get("off") && (r.off = n.get("off").split(".").map(Number).filter(Number.isInteger)), r.where = n.get("where") ?? void 0, n.has("row") && i(Number(n.get("row"))) && (r.chosen = Number(n.get("row")));
-	let u = ze(n.get("sel") ?? "").filter(i);
+	let u = Be(n.get("sel") ?? "").filter(i);
 	u.length && (r.selection = u), a("like").length && (r.like = a("like")), a("unlike").length && (r.unlike = a("unlike"));
 	let d = (n.get("at") ?? "").split(",").map(Number);
 	return d.length === 3 && d.every(Number.isFinite) && d[2] > 0 && (r.camera = {
 		x: d[0],
 		y: d[1],
 		zoom: d[2]
-	}), n.get("pix") && (r.picture = He(n.get("pix"))), r;
+	}), n.get("pix") && (r.picture = Ue(n.get("pix"))), r;
 }
 // src/panels/strip.ts
-var L = class {
+var I = class {
 	ctx;
 	options;
 	element;
@@ -1178,11 +1179,11 @@ var L = class {
 			onclick: () => (this.options.pick ?? ((e) => this.ctx.choose(e)))(e)
 		}, i, a, t ? v("span", { class: "note" }, t) : null), s = v("span", { class: "card-tools" });
 		return this.options.query && this.ctx.source.can.neighbours && s.append(x("yes", "More like this", () => r.set({
-			like: R(r.state.like, e),
+			like: L(r.state.like, e),
 			unlike: r.state.unlike.filter((t) => t !== e),
 			panel: "query"
 		})), x("no", "Less like this", () => r.set({
-			unlike: R(r.state.unlike, e),
+			unlike: L(r.state.unlike, e),
 			like: r.state.like.filter((t) => t !== e),
 			panel: "query"
 		}))), this.options.alike && this.ctx.source.can.alike && s.append(x("alike", "What makes them alike?", () => this.options.alike(e))), v("li", {}, o, s.childElementCount ? s : null);
@@ -1190,7 +1191,7 @@ var L = class {
 	paint() {
 		if (this.element.isConnected || this.cards.length) for (let e of this.cards) this.ctx.source.can.thumbs && r(e.picture, this.ctx.thumbs.get(e.row), this.px);
 	}
-}, R = (e, t) => e.includes(t) ? e.filter((e) => e !== t) : [...e, t], We = [
+}, L = (e, t) => e.includes(t) ? e.filter((e) => e !== t) : [...e, t], Ge = [
 	["M  G  T", "map, gallery, table"],
 	["V  L  B", "move, lasso, box (Shift adds, Alt takes away)"],
 	["+  −  F", "zoom in, zoom out, whole map"],
@@ -1207,7 +1208,7 @@ var L = class {
 	["D", "light or dark"],
 	["Esc", "let go, close"],
 	["?", "this list"]
-], Ge = class {
+], Ke = class {
 	ctx;
 	map;
 	frame;
@@ -1219,7 +1220,7 @@ var L = class {
 	constructor(e, t, n, r) {
 		this.ctx = e, this.map = t, this.frame = n, this.label = r;
 		let i = v("dl", { class: "shortcuts" });
-		for (let [e, t] of We) i.append(v("dt", {}, ...e.split("  ").map((e) => v("kbd", {}, e))), v("dd", {}, t));
+		for (let [e, t] of Ge) i.append(v("dt", {}, ...e.split("  ").map((e) => v("kbd", {}, e))), v("dd", {}, t));
 		this.dialog.append(v("header", {}, v("h2", { id: "help-title" }, "Keyboard"), x("close", "Close", () => this.dialog.close())), i, v("p", { class: "quiet" }, "The address of this page restores what you see: copy it to keep a view. Nothing leaves this machine unless you open a link under “Sky”.")), e.root.append(this.dialog), n.openHelp = () => this.dialog.showModal(), e.root.addEventListener("keydown", (e) => this.key(e)), e.root !== document.body && (e.root.tabIndex = -1);
 	}
 	key(e) {
@@ -1252,11 +1253,11 @@ var L = class {
 			Escape: () => this.escape()
 		};
 		return r >= 0 && (s.s = () => t.set({ selection: Uint32Array.from(/* @__PURE__ */ new Set([...o, r])).sort() }), n.can.neighbours && (s.y = () => t.set({
-			like: R(i, r),
+			like: L(i, r),
 			unlike: a.filter((e) => e !== r),
 			panel: "query"
 		}), s.n = () => t.set({
-			unlike: R(a, r),
+			unlike: L(a, r),
 			like: i.filter((e) => e !== r),
 			panel: "query"
 		}))), s[e];
@@ -1268,7 +1269,7 @@ var L = class {
 			dropped: null
 		})) : e.set({ selection: /* @__PURE__ */ new Uint32Array() }) : this.map.setTool("pan");
 	}
-}, Ke = 112, z = class e {
+}, qe = 112, R = class e {
 	ctx;
 	picture = v("div", { class: "thumb" });
 	name = v("div", { class: "id" });
@@ -1293,12 +1294,12 @@ var L = class {
 		}));
 	}
 	paint() {
-		this.row >= 0 && !this.element.hidden && r(this.picture, this.ctx.thumbs.get(this.row), Ke);
+		this.row >= 0 && !this.element.hidden && r(this.picture, this.ctx.thumbs.get(this.row), qe);
 	}
 	hide() {
 		this.element.hidden = !0, this.row = -1;
 	}
-}, qe = class {
+}, Je = class {
 	ctx;
 	element = v("section", {
 		class: "legend",
@@ -1356,37 +1357,37 @@ var L = class {
 			v("div", { class: "bar-tools" }, i, x("swap", "Reverse the colour map", () => t.set({ reversed: !t.state.reversed }), { "aria-pressed": String(r) }))
 		];
 	}
-}, B = {
+}, z = {
 	x: 0,
 	y: 0,
 	zoom: 1
-}, Je = .92, Ye = [.5, 2e4], V = (e, t, n) => e.zoom * Math.min(t, n) * Je / 2;
-function Xe(e, t, n, r, i) {
-	let a = V(e, t, n);
+}, Ye = .92, Xe = [.5, 2e4], B = (e, t, n) => e.zoom * Math.min(t, n) * Ye / 2;
+function Ze(e, t, n, r, i) {
+	let a = B(e, t, n);
 	return [t / 2 + (r - e.x) * a, n / 2 - (i - e.y) * a];
 }
-function H(e, t, n, r, i) {
-	let a = V(e, t, n);
+function V(e, t, n, r, i) {
+	let a = B(e, t, n);
 	return [e.x + (r - t / 2) / a, e.y - (i - n / 2) / a];
 }
-function U(e, t, n, r, i, a) {
-	let [o, s] = H(e, t, n, r, i), c = Math.min(Ye[1], Math.max(Ye[0], e.zoom * a)), l = V({
+function H(e, t, n, r, i, a) {
+	let [o, s] = V(e, t, n, r, i), c = Math.min(Xe[1], Math.max(Xe[0], e.zoom * a)), l = B({
 		...e,
 		zoom: c
 	}, t, n);
-	return Ze({
+	return Qe({
 		x: o - (r - t / 2) / l,
 		y: s + (i - n / 2) / l,
 		zoom: c
 	});
 }
-var Ze = (e) => ({
+var Qe = (e) => ({
 	x: Math.min(1.2, Math.max(-1.2, e.x)),
 	y: Math.min(1.2, Math.max(-1.2, e.y)),
 	zoom: e.zoom
 });
-function Qe(e, t, n) {
-	let r = V(e, t, n), i = 2 * r / t, a = 2 * r / n;
+function $e(e, t, n) {
+	let r = B(e, t, n), i = 2 * r / t, a = 2 * r / n;
 	return {
 		sx: i,
 		sy: a,
@@ -1395,13 +1396,13 @@ function Qe(e, t, n) {
 	};
 }
 // src/maths/strata.ts
-function $e(e, t, n = 256, r = 1) {
+function et(e, t, n = 256, r = 1) {
 	let i = new Int32Array(t), a = new Uint32Array(n * n), o = 0;
-	for (let r = 0; r < t; r++) i[r] = W(e[2 * r], e[2 * r + 1], n), i[r] < 0 ? o++ : a[i[r]]++;
-	let s = nt(r), c = new Uint32Array(n * n), l = new Float32Array(n * n);
+	for (let r = 0; r < t; r++) i[r] = U(e[2 * r], e[2 * r + 1], n), i[r] < 0 ? o++ : a[i[r]]++;
+	let s = rt(r), c = new Uint32Array(n * n), l = new Float32Array(n * n);
 	for (let e = 0; e < l.length; e++) l[e] = s();
 	let u = new Uint16Array(t), d = /* @__PURE__ */ new Uint32Array(4098);
-	for (let e of et(t, s)) {
+	for (let e of tt(t, s)) {
 		let t = i[e], n = 4097;
 		if (t >= 0) {
 			let e = c[t]++;
@@ -1415,15 +1416,15 @@ function $e(e, t, n = 256, r = 1) {
 	for (let e = 0; e < t; e++) p[f[u[e]]++] = e;
 	return p.subarray(0, t - o);
 }
-function* et(e, t) {
+function* tt(e, t) {
 	if (!e) return;
 	let n = Math.max(1, Math.floor(e * .618));
-	for (; tt(n, e) !== 1;) n++;
+	for (; nt(n, e) !== 1;) n++;
 	let r = Math.floor(t() * e);
 	for (let t = 0; t < e; t++) yield r, r += n, r >= e && (r -= e);
 }
-var tt = (e, t) => t ? tt(t, e % t) : e;
-function nt(e) {
+var nt = (e, t) => t ? nt(t, e % t) : e;
+function rt(e) {
 	let t = e >>> 0;
 	return () => {
 		t = t + 1831565813 >>> 0;
@@ -1431,13 +1432,13 @@ function nt(e) {
 		return e = e + Math.imul(e ^ e >>> 7, 61 | e) ^ e, ((e ^ e >>> 14) >>> 0) / 4294967296;
 	};
 }
-function W(e, t, n) {
+function U(e, t, n) {
 	if (e !== e || t !== t) return -1;
 	let r = Math.min(n - 1, Math.max(0, Math.floor((e + 1) / 2 * n)));
 	return Math.min(n - 1, Math.max(0, Math.floor((t + 1) / 2 * n))) * n + r;
 }
 // src/maths/grid.ts
-var rt = class {
+var it = class {
 	xy;
 	side;
 	start;
@@ -1446,14 +1447,14 @@ var rt = class {
 		this.xy = e, this.side = n;
 		let r = new Uint32Array(n * n + 1);
 		for (let i = 0; i < t; i++) {
-			let t = W(e[2 * i], e[2 * i + 1], n);
+			let t = U(e[2 * i], e[2 * i + 1], n);
 			t >= 0 && r[t + 1]++;
 		}
 		for (let e = 1; e < r.length; e++) r[e] += r[e - 1];
 		this.start = r, this.rows = new Uint32Array(r[r.length - 1]);
 		let i = r.slice();
 		for (let r = 0; r < t; r++) {
-			let t = W(e[2 * r], e[2 * r + 1], n);
+			let t = U(e[2 * r], e[2 * r + 1], n);
 			t >= 0 && (this.rows[i[t]++] = r);
 		}
 	}
@@ -1477,7 +1478,7 @@ var rt = class {
 		}
 	}
 };
-function it(e, t, n) {
+function at(e, t, n) {
 	let r = n.length / 2, [i, a, o, s] = [
 		Infinity,
 		-Infinity,
@@ -1499,7 +1500,7 @@ function it(e, t, n) {
 	return Uint32Array.from(c);
 }
 // src/map/overlay.ts
-var G = 46, at = 4e3, ot = class {
+var W = 46, ot = 4e3, st = class {
 	ctx;
 	map;
 	canvas = v("canvas", {
@@ -1528,13 +1529,13 @@ var G = 46, at = 4e3, ot = class {
 		this.pictures = [];
 		let { map: e, ctx: t } = this;
 		if (!e.grid || !t.store.state.thumbs || !t.source.can.thumbs) return;
-		let [n, r] = e.size, [i, a] = H(e.camera, n, r, 0, r), [o, s] = H(e.camera, n, r, n, 0), c = [];
-		if (e.grid.each(i, a, o, s, (t) => (e.isShown(t) && c.push(t), c.length <= at)), c.length > at || e.camera.zoom < 2 && c.length > 120) return;
+		let [n, r] = e.size, [i, a] = V(e.camera, n, r, 0, r), [o, s] = V(e.camera, n, r, n, 0), c = [];
+		if (e.grid.each(i, a, o, s, (t) => (e.isShown(t) && c.push(t), c.length <= ot)), c.length > ot || e.camera.zoom < 2 && c.length > 120) return;
 		c.sort((t, n) => e.slotOf[t] - e.slotOf[n]);
 		let l = /* @__PURE__ */ new Map();
 		for (let t of c) {
 			let [n, r] = e.screenOf(t);
-			if (st(l, n, r) && this.pictures.push(t), this.pictures.length >= 400) break;
+			if (ct(l, n, r) && this.pictures.push(t), this.pictures.length >= 400) break;
 		}
 	}
 	draw() {
@@ -1555,8 +1556,8 @@ var G = 46, at = 4e3, ot = class {
 		if (this.ctx.store.state.thumbs) for (let n of this.pictures) {
 			let r = this.ctx.thumbs.get(n);
 			if (!r?.image) continue;
-			let [i, a] = this.map.screenOf(n), o = i - G / 2, s = a - G / 2;
-			e.fillStyle = t, e.fillRect(o - 3, s - 3, 52, 52), e.fillStyle = this.map.colourOf(n), e.fillRect(o - 2, s - 2, 50, 50), e.drawImage(r.image, r.x, r.y, r.size, r.size, o, s, G, G);
+			let [i, a] = this.map.screenOf(n), o = i - W / 2, s = a - W / 2;
+			e.fillStyle = t, e.fillRect(o - 3, s - 3, 52, 52), e.fillStyle = this.map.colourOf(n), e.fillRect(o - 2, s - 2, 50, 50), e.drawImage(r.image, r.x, r.y, r.size, r.size, o, s, W, W);
 		}
 	}
 	ring(e, t, n, r, i, a) {
@@ -1580,14 +1581,14 @@ var G = 46, at = 4e3, ot = class {
 		return this.moving;
 	}
 };
-function st(e, t, n) {
+function ct(e, t, n) {
 	let r = Math.floor(t / 54), i = Math.floor(n / 54);
 	for (let a = -1; a <= 1; a++) for (let o = -1; o <= 1; o++) for (let [s, c] of e.get((i + a) * 4096 + r + o) ?? []) if (Math.abs(s - t) < 54 && Math.abs(c - n) < 54) return !1;
 	let a = i * 4096 + r;
 	return e.set(a, [...e.get(a) ?? [], [t, n]]), !0;
 }
 // src/map/renderer.ts
-var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", lt = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", ut = 12e4, dt = 34, ft = class {
+var lt = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1) in vec4 colour;\nuniform vec4 view; // scale x, y, shift x, y\nuniform float size;\nuniform vec4 override;\nout vec4 ink;\nvoid main() {\n  vec4 c = override.a > 0.0 ? override : colour;\n  gl_Position = colour.a > 0.0 ? vec4(place * view.xy + view.zw, 0.0, 1.0) : vec4(2.0, 2.0, 2.0, 1.0);\n  gl_PointSize = size;\n  ink = c;\n}", ut = "#version 300 es\nprecision mediump float;\nin vec4 ink;\nuniform vec3 form; // alpha, round from this radius on (0 square), inner radius of a ring\nout vec4 outcome;\nvoid main() {\n  float a = ink.a * form.x;\n  if (form.y > 0.0) {\n    float r = length(gl_PointCoord - 0.5) * 2.0;\n    a *= clamp((1.0 - r) * form.y, 0.0, 1.0);\n    if (form.z > 0.0) a *= clamp((r - form.z) * form.y, 0.0, 1.0);\n  }\n  outcome = vec4(ink.rgb * a, a);\n}", dt = 12e4, ft = 34, pt = class {
 	canvas;
 	gl;
 	program;
@@ -1645,7 +1646,7 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 	prepare() {
 		let { gl: e } = this, t = e.createProgram();
-		for (let [n, r] of [[e.VERTEX_SHADER, ct], [e.FRAGMENT_SHADER, lt]]) {
+		for (let [n, r] of [[e.VERTEX_SHADER, lt], [e.FRAGMENT_SHADER, ut]]) {
 			let i = e.createShader(n);
 			e.shaderSource(i, r), e.compileShader(i), e.attachShader(t, i);
 		}
@@ -1702,12 +1703,12 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { gl: t } = this;
 		if (t.isContextLost()) return;
 		this.moving && this.adapt(e);
-		let n = this.drawn, r = this.moving ? Math.min(this.n, this.budget) : Math.min(this.n, n === 0 ? Math.max(ut, this.budget) : n + ut);
+		let n = this.drawn, r = this.moving ? Math.min(this.n, this.budget) : Math.min(this.n, n === 0 ? Math.max(dt, this.budget) : n + dt);
 		this.draw(n, r), this.drawn = r, this.moving ? this.stats.points = r : r < this.n && (this.frame = requestAnimationFrame(this.tick)), (r >= this.n || this.moving) && this.drawMarks(), this.n && r >= this.n && (this.stats.complete = performance.now()), n === 0 && this.onDraw();
 	};
 	adapt(e) {
 		let t = this.lastMove ? e - this.lastMove : 0;
-		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > dt ? this.budget = Math.max(15e3, Math.round(this.budget * (t > 68 ? .6 : .8))) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
+		this.lastMove = e, !t || t > 400 || (this.stats.frames.push(t), this.stats.frames.length > 120 && this.stats.frames.shift(), t > ft ? this.budget = Math.max(15e3, Math.round(this.budget * (t > 68 ? .6 : .8))) : t < 22 && (this.budget = Math.min(Math.max(this.n, 15e3), Math.round(this.budget * 1.1))));
 	}
 	draw(e, t) {
 		let { gl: n, uniforms: r } = this;
@@ -1724,7 +1725,7 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { gl: e } = this;
 		e.bindBuffer(e.ARRAY_BUFFER, this.buffers.place), e.enableVertexAttribArray(0), e.vertexAttribPointer(0, 2, e.FLOAT, !1, 0, 0), e.bindBuffer(e.ARRAY_BUFFER, this.buffers.colour), e.enableVertexAttribArray(1), e.vertexAttribPointer(1, 4, e.UNSIGNED_BYTE, !0, 0, 0);
 	}
-}, pt = class {
+}, mt = class {
 	ctx;
 	element;
 	stage;
@@ -1739,7 +1740,7 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	slotOf = /* @__PURE__ */ new Uint32Array();
 	shown = /* @__PURE__ */ new Uint8Array();
 	rgb = null;
-	camera = { ...B };
+	camera = { ...z };
 	width = 1;
 	height = 1;
 	tool = "pan";
@@ -1755,7 +1756,7 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 			tabindex: 0,
 			role: "application",
 			"aria-label": "Map of the objects. Arrow keys move, plus and minus zoom, Enter chooses the object nearest to the centre."
-		}), this.overlay = new ot(e, this), this.hover = new z(e), this.tools = {
+		}), this.overlay = new st(e, this), this.hover = new R(e), this.tools = {
 			pan: x("pan", "Move and choose (V)", () => this.setTool("pan"), { "aria-pressed": "true" }),
 			lasso: x("lasso", "Lasso (L): Shift adds, Alt takes away", () => this.setTool("lasso"), { "aria-pressed": "false" }),
 			box: x("box", "Box (B): Shift adds, Alt takes away", () => this.setTool("box"), { "aria-pressed": "false" })
@@ -1767,7 +1768,7 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		}, this.tools.pan, this.tools.lasso, this.tools.box, v("span", { class: "rule" }), x("plus", "Zoom in (+)", () => this.zoomBy(1.6)), x("minus", "Zoom out (−)", () => this.zoomBy(1 / 1.6)), x("fit", "Whole map (F)", () => this.home()), v("span", { class: "rule" }), this.thumbsButton());
 		this.stage.append(this.canvas, this.overlay.canvas, this.hover.element), this.element = v("div", { class: "map" }, this.stage, t);
 		try {
-			this.renderer = new ft(this.canvas), this.renderer.onDraw = () => this.overlay.draw(), this.renderer.onLost = () => e.notice("The graphics card gave up the map for a moment; it will be drawn again.", !0);
+			this.renderer = new pt(this.canvas), this.renderer.onDraw = () => this.overlay.draw(), this.renderer.onLost = () => e.notice("The graphics card gave up the map for a moment; it will be drawn again.", !0);
 		} catch (e) {
 			let t = e instanceof Error ? e.message : String(e);
 			this.stage.append(v("p", {
@@ -1807,8 +1808,8 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		this.xyz = t;
 		let i = t.length / n, a = n === 2 && r[0] === 0 && r[1] === 1 ? t : new Float32Array(2 * i);
 		if (a !== this.xyz) for (let e = 0; e < i; e++) a[2 * e] = t[n * e + r[0]], a[2 * e + 1] = t[n * e + r[1]];
-		this.xy = a, this.grid = new rt(a, i);
-		let o = `${e}/${r.join()}`, s = this.orders.get(o) ?? $e(a, i);
+		this.xy = a, this.grid = new it(a, i);
+		let o = `${e}/${r.join()}`, s = this.orders.get(o) ?? et(a, i);
 		this.orders.set(o, s), this.order = s, this.slotOf = new Uint32Array(i).fill(4294967295);
 		let c = new Float32Array(2 * s.length);
 		for (let e = 0; e < s.length; e++) this.slotOf[s[e]] = e, c[2 * e] = a[2 * s[e]], c[2 * e + 1] = a[2 * s[e] + 1];
@@ -1859,21 +1860,21 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		this.overlay.resize(this.width, this.height, t), this.renderer?.resize(Math.round(this.width * t), Math.round(this.height * t)), this.view(!1);
 	}
 	setCamera(e, t = !1) {
-		this.camera = Ze(e), this.view(t);
+		this.camera = Qe(e), this.view(t);
 	}
 	view(e) {
 		let t = this.renderer;
 		if (!t) return;
 		let n = this.order.length, r = Math.min(2, window.devicePixelRatio || 1);
 		t.size = Math.min(11, (n < 2e3 ? 6.5 : n < 2e4 ? 4.5 : n < 2e5 ? 3 : 2) * Math.max(1, this.camera.zoom) ** .22) * r, t.alpha = Math.min(.95, (n < 2e4 ? .85 : n < 2e5 ? .65 : .5) * Math.max(1, this.camera.zoom) ** .12);
-		let i = Qe(this.camera, this.width, this.height);
+		let i = $e(this.camera, this.width, this.height);
 		e ? t.move(i) : t.show(i), this.overlay.moved(e), this.onCamera();
 	}
 	home() {
-		this.setCamera({ ...B });
+		this.setCamera({ ...z });
 	}
 	zoomBy(e) {
-		this.setCamera(U(this.camera, this.width, this.height, this.width / 2, this.height / 2, e), !0);
+		this.setCamera(H(this.camera, this.width, this.height, this.width / 2, this.height / 2, e), !0);
 	}
 	reveal(e) {
 		let [t, n] = this.screenOf(e);
@@ -1884,14 +1885,14 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		});
 	}
 	screenOf(e) {
-		return Xe(this.camera, this.width, this.height, this.xy[2 * e], this.xy[2 * e + 1]);
+		return Ze(this.camera, this.width, this.height, this.xy[2 * e], this.xy[2 * e + 1]);
 	}
 	screenOfPlace(e, t) {
-		return Xe(this.camera, this.width, this.height, e, t);
+		return Ze(this.camera, this.width, this.height, e, t);
 	}
 	at(e, t, n = 12) {
 		if (!this.grid) return -1;
-		let [r, i] = H(this.camera, this.width, this.height, e, t), [a] = H(this.camera, this.width, this.height, e + n, t);
+		let [r, i] = V(this.camera, this.width, this.height, e, t), [a] = V(this.camera, this.width, this.height, e + n, t);
 		return this.grid.nearest(r, i, a - r, a - r, this.isShown);
 	}
 	under() {
@@ -1909,11 +1910,11 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let { stage: e } = this;
 		e.addEventListener("pointerdown", (e) => this.down(e)), e.addEventListener("pointermove", (e) => this.movePointer(e)), e.addEventListener("pointerup", (e) => this.up(e)), e.addEventListener("pointercancel", (e) => this.cancel(e)), e.addEventListener("pointerleave", () => this.hover.hide()), e.addEventListener("dblclick", (e) => {
 			let [t, n] = this.local(e);
-			this.setCamera(U(this.camera, this.width, this.height, t, n, 2), !0);
+			this.setCamera(H(this.camera, this.width, this.height, t, n, 2), !0);
 		}), e.addEventListener("wheel", (e) => {
 			e.preventDefault(), this.hover.hide();
 			let [t, n] = this.local(e), r = e.deltaMode === 1 ? 16 : 1;
-			this.setCamera(U(this.camera, this.width, this.height, t, n, Math.exp(-e.deltaY * r * (e.ctrlKey ? .01 : .0016))), !0);
+			this.setCamera(H(this.camera, this.width, this.height, t, n, Math.exp(-e.deltaY * r * (e.ctrlKey ? .01 : .0016))), !0);
 		}, { passive: !1 }), e.addEventListener("keydown", (e) => this.key(e)), e.addEventListener("blur", () => this.hover.hide());
 	}
 	local(e) {
@@ -1939,11 +1940,11 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		let r = [...this.pointers].find(([t]) => t !== e)?.[1], i = this.pointers.get(e);
 		if (!r || !i) return;
 		let a = (e, t) => Math.max(8, Math.hypot(e - r[0], t - r[1])), o = a(t, n) / a(i[0], i[1]);
-		this.setCamera(U(this.camera, this.width, this.height, (t + r[0]) / 2, (n + r[1]) / 2, o), !0), this.panBy((t - i[0]) / 2, (n - i[1]) / 2);
+		this.setCamera(H(this.camera, this.width, this.height, (t + r[0]) / 2, (n + r[1]) / 2, o), !0), this.panBy((t - i[0]) / 2, (n - i[1]) / 2);
 	}
 	panBy(e, t) {
 		this.hover.hide();
-		let [n, r] = H(this.camera, this.width, this.height, this.width / 2 - e, this.height / 2 - t);
+		let [n, r] = V(this.camera, this.width, this.height, this.width / 2 - e, this.height / 2 - t);
 		this.setCamera({
 			...this.camera,
 			x: n,
@@ -1973,14 +1974,14 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 	click(e, t) {
 		let { store: n } = this.ctx;
-		e < 0 || (t.shiftKey || t.altKey || t.ctrlKey || t.metaKey ? n.set({ selection: A(n.state.selection, [e], k(t)) }) : this.ctx.choose(e, !0));
+		e < 0 || (t.shiftKey || t.altKey || t.ctrlKey || t.metaKey ? n.set({ selection: k(n.state.selection, [e], O(t)) }) : this.ctx.choose(e, !0));
 	}
 	select(e, t) {
 		let { store: n } = this.ctx, r = [];
-		for (let t = 0; t < e.length; t += 2) r.push(...H(this.camera, this.width, this.height, e[t], e[t + 1]));
-		let i = it(this.xy, this.xy.length / 2, r).filter(this.isShown);
+		for (let t = 0; t < e.length; t += 2) r.push(...V(this.camera, this.width, this.height, e[t], e[t + 1]));
+		let i = at(this.xy, this.xy.length / 2, r).filter(this.isShown);
 		n.set({
-			selection: A(n.state.selection, i, k(t)),
+			selection: k(n.state.selection, i, O(t)),
 			panel: "selection"
 		});
 	}
@@ -2002,9 +2003,9 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 		} else return;
 		e.preventDefault(), e.stopPropagation();
 		let r = this.under();
-		this.hover.show(r, this.width / 2, this.height / 2, this), r >= 0 && this.ctx.rows.get(r).then((e) => this.ctx.say([e.id, z.describe(r)].filter(Boolean).join(", ")));
+		this.hover.show(r, this.width / 2, this.height / 2, this), r >= 0 && this.ctx.rows.get(r).then((e) => this.ctx.say([e.id, R.describe(r)].filter(Boolean).join(", ")));
 	}
-}, mt = class {
+}, ht = class {
 	element = v("div", { class: "notices" });
 	live = v("div", {
 		class: "only-read",
@@ -2028,7 +2029,7 @@ var ct = "#version 300 es\nlayout(location=0) in vec2 place;\nlayout(location=1)
 	}
 };
 // src/maths/scalebar.ts
-function ht(e, t, n = .4) {
+function gt(e, t, n = .4) {
 	if (!(t > 0) || !(e > 0)) return null;
 	let r = e * n * t, [i, a] = r >= 5400 ? ["°", 3600] : r >= 90 ? ["′", 60] : r >= .001 ? ["″", 1] : ["mas", .001], o = r / a, s = 10 ** Math.floor(Math.log10(o)), c = ([
 		5,
@@ -2040,7 +2041,7 @@ function ht(e, t, n = .4) {
 		text: l
 	};
 }
-function gt(e, t) {
+function _t(e, t) {
 	let n = (e, t) => {
 		let n = 10 ** t, r = Math.round(e * 3600 * n), i = r % (60 * n) / n, a = Math.floor(r / (60 * n)) % 60;
 		return [
@@ -2052,14 +2053,14 @@ function gt(e, t) {
 	return `${r(i % 24)} ${r(a)} ${o.toFixed(2).padStart(5, "0")} ${t < 0 ? "−" : "+"}${r(s)} ${r(c)} ${l.toFixed(1).padStart(4, "0")}`;
 }
 // src/picture.ts
-function K(e) {
+function G(e) {
 	let { north_deg: t, east_left: n } = e.orientation;
 	return t === null || !Number.isFinite(t) ? null : {
 		turn: t,
 		mirrored: n === !1
 	};
 }
-var q = class {
+var K = class {
 	canvas = v("canvas", {
 		class: "picture",
 		role: "img",
@@ -2075,7 +2076,7 @@ var q = class {
 		this.canvas.width = this.canvas.height = Math.round(e * t);
 	}
 	set(e, t) {
-		if (this.pixels = e, this.canvas.setAttribute("aria-label", `Cut-out of ${t}`), this.sorted = [], e) for (let t = 0; t < e.shape[0]; t++) this.sorted.push(Me(_t(e, t)));
+		if (this.pixels = e, this.canvas.setAttribute("aria-label", `Cut-out of ${t}`), this.sorted = [], e) for (let t = 0; t < e.shape[0]; t++) this.sorted.push(Ne(vt(e, t)));
 	}
 	say(e) {
 		this.pixels = null, this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height), this.caption.textContent = e;
@@ -2083,7 +2084,7 @@ var q = class {
 	draw(e) {
 		let { pixels: t, canvas: n } = this, r = n.getContext("2d");
 		if (!r || !t) return;
-		let [, i, a] = t.shape, o = vt(t), s = F(e, o), c = Fe(this.sorted, s, o, e, t.level, t.sigma), l = Le(s.map((e) => _t(t, e)), c, e), u = yt(a, i, (e) => e.putImageData(new ImageData(l, a, i), 0, 0)), d = n.width, f = e.northUp ? K(t) : null, p = (f?.turn ?? 0) * Math.PI / 180, m = Math.abs(Math.cos(p)) + Math.abs(Math.sin(p)), h = Math.abs(m - 1) < .02 ? 1 : Math.min(m, 1.15), g = d / (Math.max(i, a) * h);
+		let [, i, a] = t.shape, o = yt(t), s = P(e, o), c = Ie(this.sorted, s, o, e, t.level, t.sigma), l = Re(s.map((e) => vt(t, e)), c, e), u = bt(a, i, (e) => e.putImageData(new ImageData(l, a, i), 0, 0)), d = n.width, f = e.northUp ? G(t) : null, p = (f?.turn ?? 0) * Math.PI / 180, m = Math.abs(Math.cos(p)) + Math.abs(Math.sin(p)), h = Math.abs(m - 1) < .02 ? 1 : Math.min(m, 1.15), g = d / (Math.max(i, a) * h);
 		r.setTransform(1, 0, 0, 1, 0, 0), r.clearRect(0, 0, d, d), r.imageSmoothingEnabled = g < 1.5, r.translate(d / 2, d / 2), f?.mirrored && r.scale(-1, 1), r.rotate(p), r.scale(g, t.orientation.row0 === "top" && !f ? g : -g), r.drawImage(u, -a / 2, -i / 2), this.heat && this.drawHeat(r, i, a), r.setTransform(1, 0, 0, 1, 0, 0), this.marks(r, d, g, f !== null), this.tell(s.map((e) => o[e]), c, f !== null);
 	}
 	drawHeat(e, t, n) {
@@ -2094,7 +2095,7 @@ var q = class {
 			20,
 			Math.round(190 * Math.max(0, Math.min(1, e)))
 		], 4 * t));
-		let o = yt(r[1], r[0], (e) => e.putImageData(new ImageData(a, r[1], r[0]), 0, 0));
+		let o = bt(r[1], r[0], (e) => e.putImageData(new ImageData(a, r[1], r[0]), 0, 0));
 		e.imageSmoothingEnabled = !0, e.drawImage(o, -n / 2, -t / 2, n, t);
 	}
 	marks(e, t, n, r) {
@@ -2104,9 +2105,9 @@ var q = class {
 			for (let [n, r] of [[1.6 * a, "rgb(0 0 0 / 0.65)"], [.7 * a, "#fff"]]) e.beginPath(), t.forEach(([t, n], r) => r ? e.lineTo(t, n) : e.moveTo(t, n)), e.lineWidth = n, e.strokeStyle = r, e.stroke();
 		}, s = (t, n, r, i) => {
 			e.textAlign = i, e.lineWidth = 1.1 * a, e.strokeStyle = "rgb(0 0 0 / 0.75)", e.strokeText(t, n, r), e.fillStyle = "#fff", e.fillText(t, n, r);
-		}, c = i.orientation.scale_arcsec, l = ht(t, (c ? c * i.full[2] / i.shape[2] : NaN) / n);
+		}, c = i.orientation.scale_arcsec, l = gt(t, (c ? c * i.full[2] / i.shape[2] : NaN) / n);
 		l && (o([[4 * a, t - 5 * a], [4 * a + l.px, t - 5 * a]]), s(l.text, 4 * a + l.px / 2, t - 7 * a, "center"));
-		let u = K(i);
+		let u = G(i);
 		if (!u || !r && i.orientation.row0 === "top") return;
 		let [d, f, p] = r ? [
 			t - 8 * a,
@@ -2127,20 +2128,20 @@ var q = class {
 	}
 	tell(e, t, n) {
 		let r = this.pixels, i = r.unit ? ` ${r.unit}` : "", a = t.every(([e, n]) => e === t[0][0] && n === t[0][1]), o = (t) => e.length > 1 ? `${e[t]} ` : "", s = a ? `${T(t[0][0])} to ${T(t[0][1])}` : t.map(([e, t], n) => `${o(n)}${T(e)} to ${T(t)}`).join(", "), c = `${r.full[2]} × ${r.full[1]} px`, l = r.full[2] > r.shape[2] ? ", averaged for display" : "";
-		this.caption.textContent = `${s}${i} · ${c}${l}${K(r) ? n ? "" : " · as stored" : " · no sky orientation"}`;
+		this.caption.textContent = `${s}${i} · ${c}${l}${G(r) ? n ? "" : " · as stored" : " · no sky orientation"}`;
 	}
-}, _t = (e, t) => {
+}, vt = (e, t) => {
 	let n = e.shape[1] * e.shape[2];
 	return e.data.subarray(t * n, (t + 1) * n);
-}, vt = (e) => Array.from({ length: e.shape[0] }, (t, n) => e.bands[n] || String(n));
-function yt(e, t, n) {
+}, yt = (e) => Array.from({ length: e.shape[0] }, (t, n) => e.bands[n] || String(n));
+function bt(e, t, n) {
 	let r = v("canvas", {
 		width: e,
 		height: t
 	}), i = r.getContext("2d");
 	return i && n(i), r;
 }
-var bt = class {
+var xt = class {
 	ctx;
 	element = v("div", { class: "picture-controls" });
 	bands = [];
@@ -2149,7 +2150,7 @@ var bt = class {
 		this.ctx = e, this.build(), e.store.on(["picture"], () => this.sync());
 	}
 	offer(e) {
-		let t = vt(e), n = K(e) !== null;
+		let t = yt(e), n = G(e) !== null;
 		(t.join() !== this.bands.join() || n !== this.oriented) && (this.bands = t, this.oriented = n, this.build());
 	}
 	set(e) {
@@ -2163,10 +2164,10 @@ var bt = class {
 		let { picture: e } = this.ctx.store.state;
 		for (let t of this.element.querySelectorAll("[data-key]")) {
 			if (t === document.activeElement) continue;
-			let n = t.dataset.key, r = n === "bands" ? F(e, this.bands) : e[n];
+			let n = t.dataset.key, r = n === "bands" ? P(e, this.bands) : e[n];
 			t instanceof HTMLInputElement && t.type === "checkbox" ? t.checked = !!r : t.value = Array.isArray(r) ? r.join() : String(r);
 		}
-		let t = this.bands.length > 0 && F(e, this.bands).length === 3;
+		let t = this.bands.length > 0 && P(e, this.bands).length === 3;
 		for (let e of ["ramp", "reversed"]) this.element.querySelectorAll(`[data-key=${e}]`).forEach((e) => e.disabled = t);
 		for (let t of this.element.querySelectorAll("[data-only]")) t.hidden = t.dataset.only !== e.curve;
 	}
@@ -2185,7 +2186,7 @@ var bt = class {
 		})), n = t("Softening", "soft", .001, 1, .01, "asinh: smaller lifts the faint more");
 		n.dataset.only = "asinh", n.hidden = e.curve !== "asinh";
 		let r = [
-			S("Stretch", Ae.map((e) => ({
+			S("Stretch", je.map((e) => ({
 				value: e,
 				text: e
 			})), e.curve, (e) => this.set({ curve: e }), { "data-key": "curve" }),
@@ -2207,7 +2208,7 @@ var bt = class {
 		a.hidden = !this.oriented, y(this.element, v("div", { class: `stack-fields${this.bands.length > 1 ? "" : " two"}` }, ...r), v("div", { class: "checks" }, i("Reverse", "reversed"), a, v("button", {
 			type: "button",
 			class: "text-button",
-			onclick: () => this.set({ ...N })
+			onclick: () => this.set({ ...M })
 		}, "Reset"))), this.sync();
 	}
 	bandChoice(e) {
@@ -2216,7 +2217,7 @@ var bt = class {
 			text: `band ${e}`
 		}));
 		if (t >= 3) {
-			let e = F({ ...N }, this.bands).join(), r = /* @__PURE__ */ new Set([
+			let e = P({ ...M }, this.bands).join(), r = /* @__PURE__ */ new Set([
 				e,
 				"0,1,2",
 				"2,1,0",
@@ -2227,13 +2228,13 @@ var bt = class {
 				text: `RGB ${e.split(",").map((e) => this.bands[Number(e)]).join(" ")}`
 			});
 		}
-		return S("Bands", n, (e.bands.length ? e.bands : F(e, this.bands)).join(), (e) => this.set({ bands: e.split(",").map(Number) }), { "data-key": "bands" });
+		return S("Bands", n, (e.bands.length ? e.bands : P(e, this.bands)).join(), (e) => this.set({ bands: e.split(",").map(Number) }), { "data-key": "bands" });
 	}
 	numeric(e, t, n, r) {
 		let i = t.valueAsNumber, { picture: a } = this.ctx.store.state, o = e === "low" ? i < a.high : e !== "high" || i > a.low, s = Number.isFinite(i) && i >= n && i <= r && o;
 		t.setAttribute("aria-invalid", String(!s)), s && this.set({ [e]: i });
 	}
-}, xt = class {
+}, St = class {
 	ctx;
 	dialog = v("dialog", {
 		class: "dialog wide",
@@ -2246,7 +2247,7 @@ var bt = class {
 		if (e < 0) return;
 		let { ctx: n } = this;
 		await n.attempt(async () => {
-			let r = [new q(300), new q(300)], i = v("p", { class: "quiet" }, "Covering the pictures piece by piece …"), a = v("div", { class: "pair" });
+			let r = [new K(300), new K(300)], i = v("p", { class: "quiet" }, "Covering the pictures piece by piece …"), a = v("div", { class: "pair" });
 			y(this.dialog, v("header", {}, v("h2", { id: "alike-title" }, "What makes them alike"), x("close", "Close", () => this.dialog.close())), v("div", { class: "pair" }, ...r.map((e) => e.element)), a, i), this.dialog.isConnected || n.root.append(this.dialog), this.dialog.open || this.dialog.showModal();
 			let [o, s] = await Promise.all([n.source.pixels(e), n.source.pixels(t)]), [c, l] = await n.rows.all([e, t]);
 			y(a, v("p", { class: "id" }, c.id), v("p", { class: "id" }, l.id)), r[0].set(o, c.id), r[1].set(s, l.id);
@@ -2254,14 +2255,14 @@ var bt = class {
 			u();
 			try {
 				let a = await n.source.alike(e, t);
-				r[0].heat = St(a.a), r[1].heat = St(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
+				r[0].heat = Ct(a.a), r[1].heat = Ct(a.b), u(), i.textContent = `Similarity ${a.similarity.toFixed(3)}. Orange: where covering the picture costs the most similarity, each on its own scale.`;
 			} catch (e) {
 				i.textContent = e instanceof Error ? e.message : String(e);
 			}
 		});
 	}
 };
-function St(e) {
+function Ct(e) {
 	let t = e.heat.reduce((e, t) => Math.max(e, t), 0);
 	return {
 		...e,
@@ -2269,17 +2270,17 @@ function St(e) {
 	};
 }
 // src/panels/object.ts
-var Ct = 12, wt = /* @__PURE__ */ new Set([
+var wt = 12, Tt = /* @__PURE__ */ new Set([
 	"ra",
 	"dec",
 	"object",
 	"flags",
 	"pixel_scale_arcsec",
 	"source"
-]), Tt = class {
+]), Et = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
-	picture = new q(348);
+	picture = new K(348);
 	controls;
 	head = v("div", { class: "object-head" });
 	facts = v("div");
@@ -2294,7 +2295,7 @@ var Ct = 12, wt = /* @__PURE__ */ new Set([
 	onHits = () => void 0;
 	onPixels = () => void 0;
 	constructor(e) {
-		this.ctx = e, this.controls = new bt(e), this.alike = new xt(e), this.strip = new L(e, {
+		this.ctx = e, this.controls = new xt(e), this.alike = new St(e), this.strip = new I(e, {
 			label: "Neighbours",
 			query: !0,
 			alike: (t) => {
@@ -2325,7 +2326,7 @@ var Ct = 12, wt = /* @__PURE__ */ new Set([
 	}
 	async showDropped(e) {
 		let t = ++this.asked;
-		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(Et)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
+		this.empty.hidden = !0, this.content.hidden = !1, y(this.head, v("h2", { class: "id" }, e.name), v("p", { class: "quiet" }, e.novelty === null ? "Dropped file." : `Dropped file; novelty ${T(e.novelty)}.`)), y(this.facts), this.nearTitle.textContent = "Most similar objects", this.strip.show(e.hits.map(Dt)), this.onHits(e.hits), this.ctx.say(`${e.name} is placed on the map; ${e.hits.length} similar objects.`), await this.showPixels(e.dropped, e.name, t);
 	}
 	async showPixels(e, t, n) {
 		if (this.ctx.source.can.pixels) try {
@@ -2344,14 +2345,14 @@ var Ct = 12, wt = /* @__PURE__ */ new Set([
 				like: [e],
 				unlike: [],
 				dropped: null,
-				k: Ct,
+				k: wt,
 				where: n.state.where || null,
 				exclude_radius: null
 			});
 			if (t !== this.asked) return;
 			this.nearTitle.textContent = "Neighbours";
 			let i = r.hits.filter((t) => t.row !== e);
-			this.strip.show(i.map(Et)), this.onHits(i);
+			this.strip.show(i.map(Dt)), this.onHits(i);
 		});
 	}
 	async showFacts(e, t) {
@@ -2359,19 +2360,19 @@ var Ct = 12, wt = /* @__PURE__ */ new Set([
 		t === this.asked && (this.picture.element.querySelector("canvas")?.setAttribute("aria-label", `Cut-out of ${n.id}`), y(this.head, v("h2", {
 			class: "id",
 			title: n.id
-		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, Dt(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
+		}, n.id), this.actions(e), n.object && n.object !== n.id ? v("p", { class: "quiet" }, n.object) : null), y(this.facts, Ot(n) ? this.sky(n) : null, this.columns(n)), this.ctx.say(`Chosen: ${n.id}`));
 	}
 	actions(e) {
 		let { store: t } = this.ctx, n = t.state;
 		return v("div", { class: "actions" }, ...this.ctx.source.can.neighbours ? [x("yes", "More like this (Y)", () => t.set({
-			like: R(t.state.like, e),
+			like: L(t.state.like, e),
 			unlike: t.state.unlike.filter((t) => t !== e),
 			panel: "query"
 		}), {
 			"aria-pressed": String(n.like.includes(e)),
 			"data-example": "like"
 		}), x("no", "Less like this (N)", () => t.set({
-			unlike: R(t.state.unlike, e),
+			unlike: L(t.state.unlike, e),
 			like: t.state.like.filter((t) => t !== e),
 			panel: "query"
 		}), {
@@ -2389,29 +2390,29 @@ var Ct = 12, wt = /* @__PURE__ */ new Set([
 			rel: "noreferrer noopener",
 			class: "out"
 		}, e, b("link"));
-		return v("section", {}, v("h3", {}, "Sky"), v("p", { class: "mono" }, gt(t, n)), v("p", { class: "mono quiet" }, `${t.toFixed(5)}°, ${n.toFixed(5)}°`), v("p", { class: "outs" }, a("Aladin", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(r)}&fov=${Math.max(.005, 3 * i).toFixed(4)}`), a("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${encodeURIComponent(r)}&Radius=1&Radius.unit=arcmin`), a("Legacy viewer", `https://www.legacysurvey.org/viewer?ra=${t.toFixed(6)}&dec=${n.toFixed(6)}&layer=ls-dr10&zoom=15`)));
+		return v("section", {}, v("h3", {}, "Sky"), v("p", { class: "mono" }, _t(t, n)), v("p", { class: "mono quiet" }, `${t.toFixed(5)}°, ${n.toFixed(5)}°`), v("p", { class: "outs" }, a("Aladin", `https://aladin.cds.unistra.fr/AladinLite/?target=${encodeURIComponent(r)}&fov=${Math.max(.005, 3 * i).toFixed(4)}`), a("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${encodeURIComponent(r)}&Radius=1&Radius.unit=arcmin`), a("Legacy viewer", `https://www.legacysurvey.org/viewer?ra=${t.toFixed(6)}&dec=${n.toFixed(6)}&layer=ls-dr10&zoom=15`)));
 	}
 	columns(e) {
 		let t = [], n = (e, n) => {
-			let r = J(n);
+			let r = q(n);
 			r !== "" && t.push([e, r]);
 		}, r = e.columns ?? {};
-		for (let e of te(Object.keys(r))) wt.has(e) || n(e, r[e]);
+		for (let e of te(Object.keys(r))) Tt.has(e) || n(e, r[e]);
 		n("flags", (e.flags ?? []).join(", ")), n("size", e.shape ? e.shape.join(" × ") : ""), n("pixel scale", e.pixel_scale_arcsec ? `${T(e.pixel_scale_arcsec)}″` : ""), n("source", e.source);
 		let i = v("dl", { class: "facts" });
 		for (let [e, n] of t) i.append(v("dt", {}, e), v("dd", {}, n));
 		return v("section", {}, v("h3", {}, "Columns"), i);
 	}
-}, Et = (e) => ({
+}, Dt = (e) => ({
 	row: e.row,
 	note: e.similarity.toFixed(3),
 	title: e.quantile === null || e.quantile === void 0 ? e.id : `${e.id}: more similar than ${(100 * e.quantile).toFixed(1)} % of all`
-}), Dt = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
-function J(e) {
-	return e == null ? "" : typeof e == "number" ? Number.isFinite(e) ? T(e) : "" : Array.isArray(e) ? e.map(J).join(", ") : String(e);
+}), Ot = (e) => typeof e.ra == "number" && typeof e.dec == "number" && Number.isFinite(e.ra) && Number.isFinite(e.dec);
+function q(e) {
+	return e == null ? "" : typeof e == "number" ? Number.isFinite(e) ? T(e) : "" : Array.isArray(e) ? e.map(q).join(", ") : String(e);
 }
 // src/panels/clusters.ts
-var Ot = class {
+var kt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2461,9 +2462,9 @@ var Ot = class {
 			let n = await t.source.clusters(e);
 			if (this.shown !== e) return;
 			let r = v("dl", { class: "facts" });
-			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, J(t)));
-			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, kt(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
-				let r = new L(t, {
+			for (let [e, t] of Object.entries(n.figures ?? {})) t !== null && typeof t != "object" && r.append(v("dt", {}, e.replaceAll("_", " ")), v("dd", {}, q(t)));
+			y(this.body, r.childElementCount ? v("details", { class: "folded" }, v("summary", {}, At(n.figures ?? {})), r) : null, ...n.clusters.map((n) => {
+				let r = new I(t, {
 					px: 48,
 					label: `Members of cluster ${n.label}`
 				});
@@ -2486,16 +2487,16 @@ var Ot = class {
 			let i = await r.column(`@cluster:${e}`), a = [];
 			i.values.forEach((e, n) => {
 				e === t && a.push(n);
-			}), r.store.set({ selection: A(r.store.state.selection, a, k(n)) });
+			}), r.store.set({ selection: k(r.store.state.selection, a, O(n)) });
 		});
 	}
 };
-function kt(e) {
+function At(e) {
 	let t = ["silhouette", "stability"].filter((t) => typeof e[t] == "number").map((t) => `${t} ${e[t].toFixed(2)}`);
 	return t.length ? `${t.join(", ")}; all figures` : "Figures";
 }
 // src/panels/label.ts
-function Y(e) {
+function J(e) {
 	if (e.kind === "interest") return [
 		0,
 		1,
@@ -2513,12 +2514,12 @@ function Y(e) {
 		value: e
 	}));
 }
-var At = class {
+var jt = class {
 	ctx;
 	element = v("div", { class: "panel-body labelling" });
 	select;
 	field;
-	picture = new q(300);
+	picture = new K(300);
 	name = v("p", { class: "id current" });
 	buttons = v("div", {
 		class: "label-buttons",
@@ -2548,7 +2549,7 @@ var At = class {
 	given = /* @__PURE__ */ new Set();
 	busy = !1;
 	constructor(e) {
-		this.ctx = e, this.field = S("Set", [], "", (e) => void this.open(e)), this.select = this.field.querySelector("select"), this.queueStrip = new L(e, {
+		this.ctx = e, this.field = S("Set", [], "", (e) => void this.open(e)), this.select = this.field.querySelector("select"), this.queueStrip = new I(e, {
 			px: 44,
 			label: "Next objects",
 			pick: (e) => void this.look(e)
@@ -2627,7 +2628,7 @@ var At = class {
 		n && (this.set = n, this.given.clear(), this.field.hidden = !1, C(this.select, [...t.space.label_sets.map((e) => ({
 			value: e.name,
 			text: `${e.name} (${e.kind === "interest" ? "0 to 5" : E(e.classes.length, "class", "classes")})`
-		}))], e), this.work.hidden = !1, y(this.buttons, ...Y(n).map(({ key: e, value: t }) => v("button", {
+		}))], e), this.work.hidden = !1, y(this.buttons, ...J(n).map(({ key: e, value: t }) => v("button", {
 			type: "button",
 			class: "label-button",
 			"data-value": String(t),
@@ -2718,7 +2719,7 @@ var At = class {
 				await e.source.label(t.name, n, i), await this.reload(), e.notice(`${E(n.length, "object")} labelled ${i === null ? "no more" : i} in ${t.name}.`);
 			});
 		};
-		r.append(v("h2", {}, `Label ${E(n.length, "object")} in ${t.name}`), v("div", { class: "label-buttons" }, ...Y(t).map(({ value: e }) => v("button", {
+		r.append(v("h2", {}, `Label ${E(n.length, "object")} in ${t.name}`), v("div", { class: "label-buttons" }, ...J(t).map(({ value: e }) => v("button", {
 			type: "button",
 			class: "label-button",
 			onclick: () => i(e)
@@ -2748,10 +2749,10 @@ var At = class {
 		if (e.key === "z" && (e.ctrlKey || e.metaKey) || e.key === "u" && !e.ctrlKey) return this.undo(), !0;
 		if (e.ctrlKey || e.metaKey || e.altKey) return !1;
 		if (e.key === "ArrowRight") return this.skip(), !0;
-		let t = Y(this.set).find((t) => t.key === e.key.toLowerCase());
+		let t = J(this.set).find((t) => t.key === e.key.toLowerCase());
 		return t ? (this.give(t.value), !0) : !1;
 	}
-}, jt = 50, Mt = class {
+}, Mt = 50, Nt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	select;
@@ -2792,9 +2793,9 @@ var At = class {
 	async extend() {
 		let { ctx: e } = this, t = this.shown;
 		await e.attempt(async () => {
-			let n = await e.source.anomalies(t, this.offset, jt);
+			let n = await e.source.anomalies(t, this.offset, Mt);
 			if (t === this.shown) {
-				this.offset += n.length, this.more.hidden = n.length < jt;
+				this.offset += n.length, this.more.hidden = n.length < Mt;
 				for (let t of n) {
 					let n = v("span", { class: "id" }, "…");
 					this.list.append(v("li", {}, v("button", {
@@ -2814,7 +2815,7 @@ var At = class {
 	mark() {
 		for (let e of this.list.querySelectorAll("[data-row]")) e.setAttribute("aria-pressed", String(Number(e.dataset.row) === this.ctx.store.state.chosen));
 	}
-}, Nt = class {
+}, Pt = class {
 	ctx;
 	element = v("div", { class: "panel-body" });
 	examples = v("div", { class: "examples" });
@@ -2843,7 +2844,7 @@ var At = class {
 			placeholder: "10arcsec",
 			"aria-label": "Leave out what lies within this angle of an example",
 			onchange: () => void this.run()
-		}), this.strip = new L(e, {
+		}), this.strip = new I(e, {
 			label: "Found objects",
 			query: !0
 		}), this.element.append(v("h2", {}, "More like these"), this.examples, v("div", { class: "fields" }, v("label", { class: "field" }, v("span", {}, "How many"), this.k), e.space.positions && e.source.live ? v("label", { class: "field" }, v("span", {}, "Not within"), this.radius) : null), this.answer, this.tools, this.strip.element), t.on(["like", "unlike"], () => void this.run()), t.on(["filter"], () => {
@@ -2910,7 +2911,7 @@ var At = class {
 			}
 		}
 	}
-}, Pt = 120, Ft = {
+}, Y = 120, Ft = {
 	csv: ["CSV", "csv"],
 	votable: ["VOTable", "vot"],
 	fits: ["FITS", "fits"],
@@ -2922,7 +2923,7 @@ var At = class {
 	tools = v("div");
 	strip;
 	constructor(e) {
-		this.ctx = e, this.strip = new L(e, {
+		this.ctx = e, this.strip = new I(e, {
 			label: "Selected objects",
 			px: 52
 		}), this.element.append(this.title, this.tools, this.strip.element), e.store.on([
@@ -2953,7 +2954,7 @@ var At = class {
 		})), a("Table", () => e.set({
 			view: "table",
 			scope: "selection"
-		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Ft[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Pt ? v("p", { class: "quiet" }, `The first ${Pt} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Pt), (e) => ({ row: e })));
+		})), a("Invert", () => this.invert()), a("Clear", () => e.set({ selection: /* @__PURE__ */ new Uint32Array() }))), v("h3", {}, "Take away"), v("div", { class: "buttons" }, ...t.formats.map((e) => a(Ft[e][0], () => void this.export(e))), t.can.samp && this.ctx.space.samp !== !1 ? a("Send to TOPCAT, Aladin", () => void this.samp()) : null), n.length > Y ? v("p", { class: "quiet" }, `The first ${Y} of them:`) : null), this.strip.show(Array.from(n.subarray(0, Y), (e) => ({ row: e })));
 	}
 	invert() {
 		let { store: e, space: t } = this.ctx, n = new Set(e.state.selection), r = e.state.filter ?? Uint32Array.from({ length: t.n }, (e, t) => t);
@@ -3005,7 +3006,7 @@ var At = class {
 	frame = 0;
 	selected = /* @__PURE__ */ new Set();
 	constructor(e) {
-		this.ctx = e, this.element.append(v("div", { class: "view-tools" }, we(e), Te(e), this.total, v("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller), this.scroller.append(this.head, this.body), this.scroller.style.setProperty("--columns", String(this.columns.length)), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.body.addEventListener("click", (e) => this.click(e)), e.store.on([
+		this.ctx = e, this.element.append(v("div", { class: "view-tools" }, Te(e), Ee(e), this.total, v("span", { class: "quiet hint" }, "Click a heading to sort; Ctrl-click or Space selects, Shift-click a range.")), this.scroller), this.scroller.append(this.head, this.body), this.scroller.style.setProperty("--columns", String(this.columns.length)), this.scroller.addEventListener("scroll", () => this.schedule()), this.scroller.addEventListener("keydown", (e) => this.key(e)), this.body.addEventListener("click", (e) => this.click(e)), e.store.on([
 			"scope",
 			"filter",
 			"view"
@@ -3022,7 +3023,7 @@ var At = class {
 	restart() {
 		if (this.hiddenNow) return;
 		this.version++, this.pages.clear(), this.cursor = 0, this.scroller.scrollTop = 0;
-		let e = j(this.ctx.store.state);
+		let e = A(this.ctx.store.state);
 		this.n = e ? e.length : this.ctx.space.n, this.heading(), this.schedule();
 	}
 	heading() {
@@ -3051,8 +3052,8 @@ var At = class {
 	draw() {
 		let e = this.scroller.clientHeight - X;
 		if (e <= 0) return;
-		let t = this.n * X, n = ye(this.scroller.scrollTop, e, t), r = this.scroller.scrollTop - n;
-		this.body.style.height = `${O(t)}px`, this.scroller.setAttribute("aria-rowcount", String(this.n + 1)), this.total.textContent = E(this.n, "object");
+		let t = this.n * X, n = be(this.scroller.scrollTop, e, t), r = this.scroller.scrollTop - n;
+		this.body.style.height = `${D(t)}px`, this.scroller.setAttribute("aria-rowcount", String(this.n + 1)), this.total.textContent = E(this.n, "object");
 		let i = Math.max(0, Math.floor(n / X) - 10), a = Math.min(this.n, Math.ceil((n + e) / X) + 10);
 		for (let e = Math.floor(i / Z); e * Z < a; e++) this.ask(e);
 		let o = new Set(this.ctx.space.columns.filter((e) => e.kind === "number").map((e) => e.name)), s = [];
@@ -3061,26 +3062,47 @@ var At = class {
 	}
 	at(e) {
 		let t = this.pages.get(Math.floor(e / Z));
-		return t && t !== "asked" ? t[e % Z] ?? null : null;
+		return Array.isArray(t) ? t[e % Z] ?? null : null;
+	}
+	objectAt(e) {
+		if (this.sort) return this.at(e)?.row ?? null;
+		let t = A(this.ctx.store.state);
+		return t ? t[e] ?? null : e;
+	}
+	async objects(e, t) {
+		let { version: n } = this, r = [];
+		for (let i = e; i <= t; i++) {
+			this.objectAt(i) === null && await this.ask(Math.floor(i / Z));
+			let e = this.objectAt(i);
+			if (e === null || n !== this.version) return null;
+			r.push(e);
+		}
+		return r;
 	}
 	line(e, t, n) {
-		let r = this.at(e);
+		let r = this.at(e), i = this.objectAt(e);
 		return v("div", {
 			role: "row",
-			class: `line${r !== null && r.row === this.ctx.store.state.chosen ? " chosen" : ""}${e === this.cursor ? " cursor" : ""}`,
+			class: `line${i !== null && i === this.ctx.store.state.chosen ? " chosen" : ""}${e === this.cursor ? " cursor" : ""}`,
 			"data-position": e,
 			"aria-rowindex": e + 2,
-			"aria-selected": String(r !== null && this.selected.has(r.row)),
+			"aria-selected": String(i !== null && this.selected.has(i)),
 			style: { transform: `translateY(${t}px)` }
 		}, ...this.columns.map((e) => v("div", {
 			role: "gridcell",
 			class: n.has(e) ? "cell numeric" : e === "id" ? "cell wide id" : "cell"
-		}, r ? e === "id" ? r.id : J(Rt(r, e)) : "")));
+		}, r ? e === "id" ? r.id : q(Rt(r, e)) : "")));
 	}
-	async ask(e) {
-		if (this.pages.has(e)) return;
-		this.pages.set(e, "asked");
-		let { version: t, ctx: n } = this, r = j(n.store.state), i = n.store.state.scope === "filter" ? n.store.state.where : null;
+	ask(e) {
+		let t = this.pages.get(e);
+		if (t) return Array.isArray(t) ? Promise.resolve() : t;
+		let n = this.fetch(e).then(() => {
+			this.pages.get(e) === n && this.pages.delete(e);
+		});
+		return this.pages.set(e, n), n;
+	}
+	async fetch(e) {
+		let { version: t, ctx: n } = this, r = A(n.store.state), i = n.store.state.scope === "filter" ? n.store.state.where : null;
 		await n.attempt(async () => {
 			let a = await n.source.table({
 				rows: r && !i ? Array.from(r) : null,
@@ -3104,19 +3126,11 @@ var At = class {
 		let t = e.target.closest("[data-position]");
 		t && this.take(Number(t.dataset.position), e);
 	}
-	take(e, t) {
-		let { store: n } = this.ctx, r = this.at(e);
-		if (this.cursor = e, r) {
-			if (t.shiftKey && this.anchor >= 0) {
-				let t = [];
-				for (let n = Math.min(e, this.anchor); n <= Math.max(e, this.anchor); n++) {
-					let e = this.at(n);
-					e && t.push(e.row);
-				}
-				n.set({ selection: A(n.state.selection, t, "add") });
-			} else n.state.picking || t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " " ? (n.set({ selection: A(n.state.selection, [r.row], this.selected.has(r.row) || t.altKey ? "subtract" : "add") }), this.anchor = e) : (this.anchor = e, this.ctx.choose(r.row, !0));
-			this.schedule();
-		}
+	async take(e, t) {
+		let { store: n } = this.ctx;
+		this.cursor = e, this.schedule();
+		let r = t.shiftKey && this.anchor >= 0, i = await this.objects(r ? Math.min(e, this.anchor) : e, r ? Math.max(e, this.anchor) : e);
+		i && (r ? n.set({ selection: k(n.state.selection, i, "add") }) : n.state.picking || t.ctrlKey || t.metaKey || t.altKey || t instanceof KeyboardEvent && t.key === " " ? (n.set({ selection: k(n.state.selection, i, this.selected.has(i[0]) || t.altKey ? "subtract" : "add") }), this.anchor = e) : (this.anchor = e, this.ctx.choose(i[0], !0)), this.schedule());
 	}
 	key(e) {
 		let t = Math.max(1, Math.floor(this.scroller.clientHeight / X) - 2), n = {
@@ -3130,7 +3144,7 @@ var At = class {
 		if (e.key in n) {
 			this.cursor = Math.max(0, Math.min(this.n - 1, this.cursor + n[e.key]));
 			let t = this.scroller.clientHeight - X, r = this.scroller.scrollTop;
-			this.n * X === O(this.n * X) && (this.cursor * X < r ? this.scroller.scrollTop = this.cursor * X : (this.cursor + 1) * X > r + t && (this.scroller.scrollTop = (this.cursor + 1) * X - t)), this.schedule();
+			this.n * X === D(this.n * X) && (this.cursor * X < r ? this.scroller.scrollTop = this.cursor * X : (this.cursor + 1) * X > r + t && (this.scroller.scrollTop = (this.cursor + 1) * X - t)), this.schedule();
 		} else if (e.key === "Enter" || e.key === " ") this.take(this.cursor, e);
 		else return;
 		e.preventDefault(), e.stopPropagation();
@@ -3149,7 +3163,7 @@ var zt = class {
 	map;
 	frame;
 	legend;
-	notices = new mt();
+	notices = new ht();
 	columns = /* @__PURE__ */ new Map();
 	object;
 	column = null;
@@ -3162,8 +3176,8 @@ var zt = class {
 	maps = /* @__PURE__ */ new Map();
 	constructor(t, n, r, a) {
 		this.source = n, this.options = a;
-		let o = a.address ? I(window.location.hash, r.n) : {};
-		this.store = new Ce(Bt(r, o, a));
+		let o = a.address ? F(window.location.hash, r.n) : {};
+		this.store = new we(Bt(r, o, a));
 		let s = new e(n), c = new i(n);
 		this.ctx = {
 			root: t,
@@ -3189,8 +3203,8 @@ var zt = class {
 			choose: (e, t = !1) => this.choose(e, t)
 		}, s.failed = c.failed = (e) => this.notices.show(e, !0);
 		let { ctx: l } = this;
-		this.map = new pt(l), this.legend = new qe(l), this.object = new Tt(l);
-		let u = new Nt(l), d = new Lt(l), f = new Oe(l), p = new At(l);
+		this.map = new mt(l), this.legend = new Je(l), this.object = new Et(l);
+		let u = new Pt(l), d = new Lt(l), f = new ke(l), p = new jt(l);
 		this.map.element.append(this.legend.element), this.frame = new ge(l, this.notices, {
 			map: this.map.element,
 			gallery: f.element,
@@ -3199,10 +3213,10 @@ var zt = class {
 			object: this.object.element,
 			selection: new It(l).element,
 			query: u.element,
-			clusters: new Ot(l).element,
-			odd: new Mt(l).element,
+			clusters: new kt(l).element,
+			odd: new Nt(l).element,
 			label: p.element
-		}), new Ge(l, this.map, this.frame, p), n.can.drop && new pe(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), z.describe = (e) => {
+		}), new Ke(l, this.map, this.frame, p), n.can.drop && new pe(l, this.map, this.object), this.object.onHits = u.onHits = (e) => this.map.mark(e.map((e) => e.row)), R.describe = (e) => {
 			let t = ae(this.column, e, T);
 			return t === "" ? "" : `${ne(this.store.state.colour)}: ${t}`;
 		}, this.opened = () => {
@@ -3218,7 +3232,7 @@ var zt = class {
 		}), e.on(["where"], () => void this.applyWhere());
 		let t = fe(250, () => {
 			if (!this.options.address) return;
-			let t = Ue(e.state, this.map.camera);
+			let t = We(e.state, this.map.camera);
 			window.history.replaceState(null, "", t ? `#${t}` : window.location.pathname + window.location.search);
 		});
 		e.on([
@@ -3236,13 +3250,13 @@ var zt = class {
 			"like",
 			"unlike",
 			"picture"
-		], t), this.map.onCamera = t, this.options.address && window.addEventListener("hashchange", () => this.restore(I(window.location.hash, this.ctx.space.n))), this.frame.onTheme = () => {
+		], t), this.map.onCamera = t, this.options.address && window.addEventListener("hashchange", () => this.restore(F(window.location.hash, this.ctx.space.n))), this.frame.onTheme = () => {
 			let [e, t] = this.frame.mapColours();
 			this.map.theme(e, t), this.repaint();
 		}, new ResizeObserver(() => this.map.resize()).observe(this.map.stage);
 	}
 	async start() {
-		let e = this.options.address ? I(window.location.hash, this.ctx.space.n) : {};
+		let e = this.options.address ? F(window.location.hash, this.ctx.space.n) : {};
 		this.frame.onTheme(), this.map.resize(), e.camera && this.map.setCamera(e.camera);
 		let { state: t } = this.store;
 		await Promise.all([
@@ -3262,7 +3276,7 @@ var zt = class {
 			thumbs: this.store.state.thumbs,
 			picking: this.store.state.picking,
 			scope: this.store.state.scope
-		}), this.map.setCamera(e.camera ?? { ...B });
+		}), this.map.setCamera(e.camera ?? { ...z });
 	}
 	async showMap() {
 		let { map: e, axes: t } = this.store.state, n = this.ctx.space.maps.find((t) => t.name === e);
@@ -3344,7 +3358,7 @@ function Bt(e, t, n) {
 		scope: "all",
 		thumbs: !0,
 		picking: !1,
-		picture: t.picture ?? { ...N }
+		picture: t.picture ?? { ...M }
 	};
 }
 // src/http.ts
@@ -3613,7 +3627,7 @@ async function Zt({ model: e, el: t }) {
 		class: "morphospace widget",
 		style: { height: `${Number(e.get("height")) || 600}px` }
 	});
-	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{box-sizing:border-box;border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace select:disabled{opacity:.45}.check:has(:disabled){opacity:.45}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.toggle[aria-pressed=true]{background:var(--accent-soft);border-color:var(--accent);color:var(--accent)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{font-size:var(--small);-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 4px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{clip-path:inset(50%);width:1px;height:1px;position:absolute;overflow:hidden}.cluster h3{white-space:nowrap}.cluster h3 .quiet{text-overflow:ellipsis;min-width:0;font-size:var(--small);overflow:hidden}.cluster h3 .text-button{flex:none;margin-left:auto}.bare-names .strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 6px), 1fr));gap:4px 2px}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}.tabs button{padding:9px 4px 8px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs{padding:0 4px}.tabs button{padding:13px 6px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:104px}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
+	t.attachShadow({ mode: "open" }).append(v("style", {}, ":host{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light dark}@media (prefers-color-scheme:dark){:host{--lightningcss-light: ;--lightningcss-dark:initial}}.morphospace{--paper:#f4f5f6;--panel:#fff;--map:#fcfcfb;--raised:#fff;--line:#dcdfe4;--line-strong:#b9bfc8;--text:#14171c;--soft:#565e6b;--accent:#2456c8;--accent-soft:#e6edfb;--on-accent:#fff;--good:#1d7f4e;--bad:#bf3427;--hover:#eef0f3;--shadow:0 1px 2px #1018280f, 0 6px 20px #1018281a;--small:11px;--body:13px;--large:15px;--radius:5px;--sans:system-ui, -apple-system, \"Segoe UI\", Roboto, \"Noto Sans\", \"DejaVu Sans\", sans-serif;--mono:ui-monospace, \"SF Mono\", \"Cascadia Mono\", \"DejaVu Sans Mono\", Menlo, Consolas, monospace;background:var(--paper);color:var(--text);font:400 var(--body) / 1.4 var(--sans);-webkit-text-size-adjust:100%;grid-template:\"top top\"\"main side\"minmax(0,1fr)\"status status\"/minmax(0,1fr) 388px;margin:0;display:grid;position:fixed;inset:0;overflow:hidden}.morphospace.widget{box-sizing:border-box;border:1px solid var(--line);border-radius:var(--radius);position:relative}.morphospace[data-theme=dark]{--lightningcss-light: ;--lightningcss-dark:initial;color-scheme:dark;--paper:#101216;--panel:#16191e;--map:#0d0f13;--raised:#1d2127;--line:#2a2f37;--line-strong:#4a515d;--text:#e7e9ed;--soft:#9ca4b1;--accent:#7ea4ff;--accent-soft:#1e2a45;--on-accent:#0d1220;--good:#53c28b;--bad:#ff8577;--hover:#21252c;--shadow:0 1px 2px #0006, 0 8px 24px #00000080}.morphospace[data-theme=light]{--lightningcss-light:initial;--lightningcss-dark: ;color-scheme:light}.morphospace *,.morphospace :before{box-sizing:border-box}.morphospace [hidden]{display:none!important}.morphospace :focus-visible{outline:2px solid var(--accent);outline-offset:1px}.morphospace h1,.morphospace h2,.morphospace h3,.morphospace p,.morphospace dl,.morphospace dd,.morphospace ul,.morphospace ol,.morphospace figure{margin:0;padding:0}.morphospace h1,.morphospace h2{font-size:var(--large);font-weight:600;line-height:1.3}.morphospace h3{font-size:var(--body);align-items:center;gap:6px;font-weight:600;display:flex}.morphospace h3 .quiet{font-weight:400}.quiet{color:var(--soft)}.mono,.id{font-family:var(--mono);font-size:12px}.id{overflow-wrap:anywhere}.only-read{clip-path:inset(50%);white-space:nowrap;width:1px;height:1px;position:absolute;overflow:hidden}.skip{z-index:30;background:var(--raised);color:var(--accent);border-radius:var(--radius);padding:6px 10px;position:absolute;top:-60px;left:8px}.skip:focus{top:8px}.icon{fill:none;stroke:currentColor;stroke-width:1.4px;stroke-linecap:round;stroke-linejoin:round;flex:none;width:16px;height:16px}.morphospace button,.morphospace input,.morphospace select{font:inherit;color:inherit}.morphospace button{cursor:pointer}.morphospace select:disabled{opacity:.45}.check:has(:disabled){opacity:.45}.morphospace button:disabled{opacity:.45;cursor:default}.icon-button{border-radius:var(--radius);width:28px;height:28px;color:var(--soft);background:0 0;border:0;place-items:center;padding:0;display:inline-grid}.icon-button:hover,.text-button:hover{background:var(--hover);color:var(--text)}.icon-button[aria-pressed=true]{background:var(--accent-soft);color:var(--accent)}.button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);height:28px;color:var(--text);white-space:nowrap;align-items:center;gap:5px;padding:0 10px;text-decoration:none;display:inline-flex}.button:hover{background:var(--hover)}.button.toggle[aria-pressed=true]{background:var(--accent-soft);border-color:var(--accent);color:var(--accent)}.button.primary{background:var(--accent);border-color:var(--accent);color:var(--on-accent)}.button.primary:hover{filter:brightness(1.08)}.text-button{border-radius:var(--radius);background:0 0;border:0;padding:2px 6px;color:var(--accent)!important}.buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.field{align-items:center;gap:6px;min-width:0;display:inline-flex}.field>span{color:var(--soft);white-space:nowrap}.morphospace select,.morphospace input[type=text],.morphospace input[type=number]{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);min-width:0;height:28px;padding:0 8px}.morphospace select{text-overflow:ellipsis;max-width:190px;padding-right:4px}.morphospace input[aria-invalid=true]{border-color:var(--bad);outline-color:var(--bad)}.morphospace input::placeholder{color:var(--soft);opacity:.75}.morphospace input[type=range],.morphospace input[type=checkbox]{accent-color:var(--accent)}.top{background:var(--panel);border-bottom:1px solid var(--line);grid-area:top;align-items:center;gap:14px;height:46px;padding:0 12px;display:flex}.title{align-items:center;gap:8px;min-width:0;max-width:220px;display:flex}.title .name{font-size:var(--large);text-overflow:ellipsis;white-space:nowrap;font-weight:600;overflow:hidden}.badge{border:1px solid var(--line-strong);font-size:var(--small);color:var(--soft);white-space:nowrap;border-radius:9px;padding:1px 6px}.switch{background:var(--paper);border:1px solid var(--line);border-radius:7px;padding:2px;display:flex}.switch button{border-radius:var(--radius);height:26px;color:var(--soft);background:0 0;border:0;align-items:center;gap:5px;padding:0 10px;display:flex}.switch button[aria-selected=true]{background:var(--raised);color:var(--text);box-shadow:0 0 0 1px var(--line), 0 1px 2px #00000014}.choosers,.axes{gap:10px;min-width:0;display:flex}.filter{flex:auto;align-items:center;min-width:120px;display:flex;position:relative}.filter .where{width:100%;font-family:var(--mono);padding-right:84px!important;font-size:12px!important}.filter .clear{position:absolute;right:0}.filter .where:placeholder-shown+.clear{display:none}.filter-note{font-size:var(--small);color:var(--accent);pointer-events:none;position:absolute;right:30px}.right{gap:2px;margin-left:auto;display:flex}.main{grid-area:main;min-width:0;min-height:0;position:relative}.main>*{position:absolute;inset:0}.stage{background:var(--map);touch-action:none;cursor:grab;position:absolute;inset:0;overflow:hidden}.stage:active{cursor:grabbing}.stage.over{cursor:pointer}.stage[data-tool=lasso],.stage[data-tool=box]{cursor:crosshair}.stage:focus-visible{outline-offset:-3px}.stage:focus-visible:after{content:\"\";background:linear-gradient(var(--accent), var(--accent)) center / 1px 16px no-repeat, linear-gradient(var(--accent), var(--accent)) center / 16px 1px no-repeat;pointer-events:none;width:16px;height:16px;position:absolute;top:calc(50% - 8px);left:calc(50% - 8px)}.stage canvas{width:100%;height:100%;position:absolute;inset:0}.overlay{pointer-events:none}.no-webgl{text-align:center;color:var(--soft);position:absolute;inset:auto 20% 50%}.map-tools{border:1px solid var(--line);background:var(--raised);box-shadow:var(--shadow);border-radius:7px;flex-direction:column;gap:2px;padding:3px;display:flex;position:absolute;top:10px;left:10px}.map-tools .rule{background:var(--line);height:1px;margin:2px 4px}.legend{border:1px solid var(--line);background:color-mix(in srgb, var(--raised) 94%, transparent);max-width:min(320px,100% - 20px);max-height:46%;box-shadow:var(--shadow);border-radius:7px;padding:8px 10px;position:absolute;bottom:10px;left:10px;overflow:auto}.legend-title{font-size:var(--body)!important;margin-bottom:6px!important}.colour-bar{border-radius:2px;width:240px;max-width:100%;height:10px}.bar-ends{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft);justify-content:space-between;display:flex}.bar-tools{justify-content:space-between;align-items:center;margin-top:4px;display:flex}.morphospace select.small{height:24px;font-size:var(--small)}.field.bare>span{font-size:var(--small)}.chips{flex-wrap:wrap;gap:4px;display:flex}.chip{border:1px solid var(--line);background:var(--raised);border-radius:12px;align-items:center;gap:5px;max-width:180px;height:24px;padding:0 7px;display:inline-flex;font-size:12px!important}.chip:hover{border-color:var(--line-strong)}.chip[aria-pressed=false]{opacity:.45;text-decoration:line-through}.chip-name{text-overflow:ellipsis;white-space:nowrap;overflow:hidden}.swatch{background:var(--line-strong);border-radius:50%;flex:none;width:10px;height:10px;display:inline-block}.count{font-size:var(--small);font-variant-numeric:tabular-nums;color:var(--soft)}.hover{z-index:4;border:1px solid var(--line);background:var(--raised);width:130px;box-shadow:var(--shadow);pointer-events:none;border-radius:7px;padding:8px;position:absolute}.hover .thumb{width:112px;height:112px;margin-bottom:5px}.hover .id{font-size:var(--small);-webkit-line-clamp:2;-webkit-box-orient:vertical;display:-webkit-box;overflow:hidden}.hover .value{color:var(--soft);text-overflow:ellipsis;white-space:nowrap;font-size:12px;overflow:hidden}.thumb{background-color:#000;background-repeat:no-repeat;border-radius:3px;display:block}.thumb.waiting{background:var(--hover)}.gallery-view,.table-view{background:var(--panel);flex-direction:column;display:flex}.view-tools{border-bottom:1px solid var(--line);flex-wrap:wrap;align-items:center;gap:12px;padding:8px 12px;display:flex}.view-tools .hint{margin-left:auto}.scroller{contain:strict;flex:1;min-height:0;position:relative;overflow:auto}.scroller:focus-visible{outline-offset:-3px}.gallery-view .scroller{background:var(--map)}.gallery-view .scroller[aria-busy=true]{opacity:.6}.scroll-space{position:relative;overflow:hidden}.tile{cursor:pointer;position:absolute;top:0;left:0}.tile[aria-selected=true]{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--accent);z-index:1}.tile.chosen{box-shadow:0 0 0 2px var(--map), 0 0 0 4px var(--text);z-index:2}.scroller:focus-visible .tile.cursor{outline:2px dashed var(--accent);outline-offset:1px;z-index:3}.line{grid-template-columns:minmax(200px, 2fr) repeat(calc(var(--columns) - 1), minmax(96px, 1fr));height:26px;min-width:calc(200px + (var(--columns) - 1) * 96px);align-items:center;width:100%;font-size:12px;display:grid}.table-view .scroll-space{min-width:calc(200px + (var(--columns) - 1) * 96px);overflow:clip}.scroll-space .line{border-bottom:1px solid color-mix(in srgb, var(--line) 60%, transparent);cursor:default;position:absolute;top:0;left:0}.scroll-space .line:hover{background:var(--hover)}.line[aria-selected=true]{background:var(--accent-soft)!important}.line.chosen{box-shadow:inset 3px 0 0 var(--accent)}.scroller:focus-visible .line.cursor{outline:2px dashed var(--accent);outline-offset:-2px}.line.head{z-index:3;background:var(--panel);border-bottom:1px solid var(--line-strong);position:sticky;top:0}.line.head button{text-overflow:ellipsis;white-space:nowrap;background:0 0;border:0;max-width:100%;padding:0;font-weight:600;overflow:hidden}.cell{text-overflow:ellipsis;white-space:nowrap;padding:0 10px;overflow:hidden}.cell.numeric{text-align:right;font-variant-numeric:tabular-nums}.side{background:var(--panel);border-left:1px solid var(--line);flex-direction:column;grid-area:side;min-height:0;display:flex}.tabs{border-bottom:1px solid var(--line);scrollbar-width:none;flex:none;justify-content:space-between;padding:0 10px;display:flex;overflow-x:auto}.tabs button{color:var(--soft);white-space:nowrap;background:0 0;border:0;border-bottom:2px solid #0000;padding:9px 4px 8px}.tabs button .count{color:var(--accent);margin-left:3px}.tabs button:hover{color:var(--text)}.tabs button[aria-selected=true]{color:var(--text);border-bottom-color:var(--accent)}.panel-body{flex:1;min-height:0;padding:14px 18px 20px;overflow:auto}.panel-body:focus-visible{outline-offset:-3px}.panel-body section{margin-top:16px}.panel-body>h2{margin-bottom:8px}.panel-body h3{margin:14px 0 6px}.empty{color:var(--soft);padding:24px 8px}.empty p+p{margin-top:8px}.object-head{grid-template-columns:1fr auto;align-items:center;gap:0 8px;margin-bottom:8px;display:grid}.object-head h2{font-size:13px}.object-head p{grid-column:1/-1}.actions{display:flex}.picture-frame{display:block}.picture{aspect-ratio:1;border-radius:var(--radius);background:repeating-conic-gradient(#2a2a2e 0 25%, #222226 0 50%) 0 0 / 12px 12px;width:100%;max-width:420px;display:block}.caption{font-size:var(--small);font-variant-numeric:tabular-nums;margin-top:4px!important}.fields{grid-template-columns:1fr 1fr;gap:6px 14px;margin-top:8px;display:grid}.fields .field{justify-content:space-between}.fields .field>select,.fields .field>input{flex:0 104px;width:60px}.picture-controls{margin-top:8px}.stack-fields{grid-template-columns:repeat(12,1fr);gap:6px 8px;display:grid}.stack-fields .field{grid-column:span 3;gap:1px;display:grid}.stack-fields .field:has(select){grid-column:span 4}.stack-fields.two .field:has(select){grid-column:span 6}.stack-fields .field>span{font-size:var(--small)}.stack-fields select,.stack-fields input{width:100%;max-width:none!important}.checks{align-items:center;gap:14px;margin:8px 0 2px;display:flex}.check{align-items:center;gap:5px;display:inline-flex}.checks .text-button{margin-left:auto}.strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 14px), 1fr));gap:8px 6px;list-style:none;display:grid}.strip li{min-width:0;position:relative}.card{border-radius:var(--radius);background:0 0;border:0;flex-direction:column;align-items:center;width:100%;padding:3px;display:flex}.card:hover{background:var(--hover)}.card .thumb{width:var(--thumb);height:var(--thumb)}.card .id{width:100%;color:var(--soft);text-align:center;text-overflow:ellipsis;white-space:nowrap;margin-top:2px;font-size:10px;line-height:1.25;overflow:hidden}.card .note{font-size:var(--small);font-variant-numeric:tabular-nums}.card-tools{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);opacity:0;gap:1px;display:flex;position:absolute;top:3px;left:50%;transform:translate(-50%)}.card-tools .icon-button{width:22px;height:22px}.strip li:hover .card-tools,.strip li:focus-within .card-tools{opacity:1}.bare-names .card .id{clip-path:inset(50%);width:1px;height:1px;position:absolute;overflow:hidden}.cluster h3{white-space:nowrap}.cluster h3 .quiet{text-overflow:ellipsis;min-width:0;font-size:var(--small);overflow:hidden}.cluster h3 .text-button{flex:none;margin-left:auto}.bare-names .strip{grid-template-columns:repeat(auto-fill, minmax(calc(var(--thumb) + 6px), 1fr));gap:4px 2px}.outs{gap:14px;display:flex;margin-top:4px!important}.out{color:var(--accent);align-items:center;gap:3px;text-decoration:none;display:inline-flex}.out:hover{text-decoration:underline}.out .icon{width:12px;height:12px}.facts{grid-template-columns:minmax(90px,auto) 1fr;gap:3px 14px;font-size:12px;display:grid}.facts dt{color:var(--soft);overflow-wrap:anywhere}.facts dd{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}.example-group{border:1px solid var(--line);border-radius:var(--radius);border-left-width:3px;flex-wrap:wrap;align-items:center;gap:6px;min-height:58px;margin-bottom:6px;padding:6px 8px;display:flex}.example-group.like{border-left-color:var(--good)}.example-group.unlike{border-left-color:var(--bad)}.group-name{align-items:center;gap:4px;width:54px;display:inline-flex}.example{position:relative}.example .thumb{border:0;width:44px;height:44px;padding:0}.example .icon-button{background:var(--raised);width:18px;height:18px;box-shadow:0 0 0 1px var(--line-strong);border-radius:50%;position:absolute;top:-6px;right:-6px}.example .icon-button .icon{width:10px;height:10px}.odd-list{list-style:none;margin:10px 0!important}.odd{border:0;border-bottom:1px solid var(--line);text-align:left;background:0 0;grid-template-columns:30px 52px 1fr;align-items:center;gap:10px;width:100%;padding:5px 4px;display:grid}.odd:hover{background:var(--hover)}.odd[aria-pressed=true]{background:var(--accent-soft)}.odd .rank{text-align:right;color:var(--soft);font-variant-numeric:tabular-nums}.odd .thumb{width:52px;height:52px}.odd-text{grid-template-columns:1fr auto;gap:0 8px;min-width:0;display:grid}.odd-text .reason{color:var(--soft);grid-column:1/-1;font-size:12px}.labelling .picture-frame{width:min(100%,290px);margin:10px auto 0}.sentence:first-letter{text-transform:uppercase}.label-buttons{flex-wrap:wrap;gap:6px;margin:8px 0;display:flex}.label-button{border:1px solid var(--line-strong);border-radius:var(--radius);background:var(--raised);justify-content:center;align-items:center;gap:6px;min-width:38px;height:32px;padding:0 10px;display:inline-flex}.label-button:hover{background:var(--hover)}.label-button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:var(--on-accent)!important}.label-button[aria-pressed=true] kbd{color:inherit;border-color:currentColor}.current{margin-top:4px!important}.morphospace progress{width:100%;height:6px;accent-color:var(--accent)}.new-set form{gap:6px;margin-top:8px;display:grid}.morphospace summary{cursor:pointer;color:var(--soft)}.folded{margin-top:10px}.folded .facts{margin:8px 0}.new-set{border:1px solid var(--line);border-radius:var(--radius);margin:16px 0 10px;padding:10px 12px}.new-set .field{justify-content:space-between}.new-set .field input,.new-set .field select{width:220px}.new-set .button{justify-self:end}.morphospace kbd{border:1px solid var(--line-strong);min-width:20px;font:11px/17px var(--mono);text-align:center;color:var(--soft);border-radius:4px;padding:0 4px;display:inline-block}.status{border-top:1px solid var(--line);background:var(--panel);font-size:var(--small);color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap;grid-area:status;justify-content:space-between;gap:12px;padding:3px 12px;display:flex;overflow:hidden}.notices{z-index:20;pointer-events:none;flex-direction:column;gap:8px;width:min(380px,100vw - 24px);display:flex;position:absolute;bottom:36px;right:404px}.notice{border:1px solid var(--line);border-left:3px solid var(--accent);border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);pointer-events:auto;align-items:flex-start;gap:8px;padding:9px 8px 9px 12px;display:flex}.notice.bad{border-left-color:var(--bad)}.notice p{overflow-wrap:anywhere;flex:1}.notice .icon-button{width:20px;height:20px}.dialog{border:1px solid var(--line);background:var(--panel);max-width:min(520px,100vw - 32px);max-height:calc(100vh - 48px);color:var(--text);box-shadow:var(--shadow);border-radius:9px;padding:16px 20px 20px}.dialog.wide{max-width:min(720px,100vw - 32px)}.dialog::backdrop{background:#080a0e73}.dialog header{justify-content:space-between;align-items:center;margin-bottom:10px;display:flex}.shortcuts{grid-template-columns:auto 1fr;gap:5px 16px;display:grid;margin-bottom:14px!important}.shortcuts dt{align-items:flex-start;gap:4px;display:flex}.pair{grid-template-columns:1fr 1fr;gap:14px;margin-bottom:6px;display:grid}.veil{z-index:40;background:color-mix(in srgb, var(--accent) 16%, transparent);border:3px dashed var(--accent);pointer-events:none;place-items:center;display:grid;position:absolute;inset:0}.veil p{border-radius:var(--radius);background:var(--raised);box-shadow:var(--shadow);font-size:var(--large);padding:12px 18px}.loading,.fatal{text-align:center;max-width:560px;color:var(--soft);grid-area:main/1/main/-1;place-self:center}.fatal h1{color:var(--text);margin-bottom:8px}.fatal .button{margin-top:14px}@media (prefers-color-scheme:dark){.morphospace:not([data-theme]){color:#e7e9ed;background:#101216}}@media (max-width:1100px){.morphospace{grid-template-columns:minmax(0,1fr) 340px}.top{flex-wrap:wrap;gap:6px 12px;height:auto;padding:6px 12px}.filter{flex-basis:100%;order:5}.notices{right:356px}.tabs button{padding:9px 4px 8px}}@media (max-width:760px){.morphospace{grid-template:\"top\"\"main\"minmax(0,1fr)\"side\"/minmax(0,1fr)}.top{gap:6px 8px;padding:6px 8px}.title{max-width:34vw}.title .badge{display:none}.switch button{height:30px;padding:0 8px}.switch button span{display:none}.choosers{flex:100%;order:4}.choosers .field{flex:1}.choosers select{flex:1;width:0;max-width:none!important}.icon-button{width:34px;height:34px}.morphospace select,.morphospace input[type=text],.morphospace input[type=number],.button{height:34px;font-size:16px}.button{font-size:var(--body)}.status{display:none}.side{border-left:0;border-top:1px solid var(--line);box-shadow:var(--shadow);z-index:6}.side .panel-body{flex:none;height:min(62vh,560px)}.side[data-sheet=closed] .panel-body{display:none}.tabs{padding:0 4px}.tabs button{padding:13px 6px 12px}.side[data-sheet=closed] .tabs button[aria-selected=true]{color:var(--soft);border-bottom-color:#0000}.legend{max-height:104px}.morphospace:has(.side[data-sheet=open]) .legend{display:none}.chips{flex-wrap:wrap}.notices{bottom:60px;right:12px}.card-tools{box-shadow:none;opacity:1;background:0 0;justify-content:center;position:static;transform:none}.view-tools .hint{display:none}.fields{grid-template-columns:1fr}}@media (prefers-reduced-motion:no-preference){.card-tools,.icon-button,.button,.chip{transition:background-color .12s,opacity .12s,border-color .12s}}"), n);
 	let r = new qt(e.get("data")), i = e.get("color"), a = new zt(n, r, await r.space(), {
 		address: !1,
 		colour: typeof i == "string" && i ? i : void 0
