@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import statistics
 import tempfile
 import time
@@ -261,27 +262,40 @@ def grouped(task: Task, name: str, vectors: NDArray, seed: int, k: int, **more: 
     ]
 
 
-def score(task: Task, seeds: int, phases: float) -> list[dict[str, Any]]:
-    """Run VaDE and what it must beat."""
+def score(task: Task, seeds: int, phases: float, kept: Path | None) -> list[dict[str, Any]]:
+    """Run VaDE and what it must beat; each network's figures are kept at once, and not made again."""
     name = "galaxies" if task.name == "galaxies" else "digits"
     k, epochs = COMPONENTS[name], max(5, round(EPOCHS[name] * phases))
     data = open_data(Images(task.images), task.looks.prepare)
     pixels = pixel_pca(task.images, n_components=LATENTS[name])
+    known = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
     rows: list[dict[str, Any]] = []
+    for kind in (VaDE, AE):
+        for seed in range(seeds):
+            this = {"set": task.name, "network": kind.__name__, "seed": seed, "epochs": epochs}
+            made = [row["figures"] for row in known if {key: row[key] for key in this} == this]
+            if not made:
+                made = [trained(kind, task, data, seed, epochs, k)]
+                if kept:
+                    with kept.open("a") as file:
+                        file.write(json.dumps({**this, "figures": made[0]}) + "\n")
+            rows += made[0]
+            print(*made[0], sep="\n", flush=True)
     for seed in range(seeds):
         rows += grouped(task, "PCA", pixels, seed, k)
-        for kind in (AE, VaDE):
-            method = build(kind, task, seed)
-            seconds = round(fit(method, task, epochs, seed), 1)
-            found = read(method, data)
-            more = {"error": round(found.error, 5), "seconds": seconds}
-            if kind is AE:
-                rows += grouped(task, "AE", found.mean, seed, k, **more)
-                continue
-            more |= {"bound": round(found.bound, 2), **figures(task, found.mean, found.component)}
-            rows.append({"set": task.name, "method": "VaDE", "seed": seed, **more})
-            print(rows[-1], flush=True)
     return rows
+
+
+def trained(kind: type[AE], task: Task, data: Data, seed: int, epochs: int, k: int) -> list[dict[str, Any]]:
+    """Train one network, and score its groups, or groups of its latents."""
+    method = build(kind, task, seed)
+    seconds = round(fit(method, task, epochs, seed), 1)
+    found = read(method, data)
+    more = {"error": round(found.error, 5), "seconds": seconds}
+    if kind is AE:
+        return grouped(task, "AE", found.mean, seed, k, **more)
+    more |= {"bound": round(found.bound, 2), **figures(task, found.mean, found.component)}
+    return [{"set": task.name, "method": "VaDE", "seed": seed, **more}]
 
 
 def summary(rows: list[dict[str, Any]], figure: str) -> dict[str, float]:
@@ -309,6 +323,9 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data", help="folder with mnist/ and galaxies/")
     parser.add_argument("--fashion", default=None, help="folder with Fashion-MNIST's t10k files")
     parser.add_argument("--phases", type=float, default=1.0, help="length of every phase, as a factor")
+    parser.add_argument(
+        "--kept", default=None, help="file to which figures are added, and from which a later run goes on"
+    )
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds")
     args = parser.parse_args()
     set_threads(args.threads)
@@ -323,7 +340,7 @@ def main() -> None:
     verdicts: dict[str, Any] = {}
     start = time.perf_counter()
     for task in tasks_of(args):
-        found = score(task, seeds, phases)
+        found = score(task, seeds, phases, Path(args.kept) if args.kept else None)
         rows += found
         figure = "AMI" if task.name == "galaxies" else "accuracy"
         verdicts |= {f"{task.name}_{figure}_{key}": value for key, value in summary(found, figure).items()}
