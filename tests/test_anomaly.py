@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from morphospace.cli import main
 from morphospace.cli.odd import anomalies_command, ask_command
 from morphospace.cli.options import State
-from morphospace.errors import ConfigError, DataError
+from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.space import anomaly
 from morphospace.space.anomaly import METHODS, anomalies
 from morphospace.space.embeddings import Embeddings
@@ -168,6 +168,9 @@ def test_ranks_are_kept_with_the_embeddings(tmp_path):
     found = anomalies(emb, "forest")
     found.save(emb)
     found.save(emb, "again")
+    with pytest.raises(StoreError, match=r"forest\.parquet' is there already"):
+        found.save(emb)
+    found.save(emb, overwrite=True)
     assert list(kept(emb, "anomalies")) == ["again", "forest"]
     table = kept(emb, "anomalies")["forest"].table
     assert table.column_names == ["id", "rank", "score", "reason"]
@@ -212,6 +215,11 @@ def test_anomalies_on_the_command_line(tmp_path, capsys):
     assert lines[1].startswith("   1  o17: ")
     assert len(lines) == 5
     assert list(kept(Embeddings.open(tmp_path / "c.emb"), "anomalies")) == ["lof"]
+    assert main(["anomalies", str(tmp_path / "c.emb"), "--method", "lof", "-k", "5"]) == 1
+    assert "lof.parquet' is there already; choose another name or give overwrite" in capsys.readouterr().err
+    assert kept(Embeddings.open(tmp_path / "c.emb"), "anomalies")["lof"].about["k"] == 10
+    assert main(["anomalies", str(tmp_path / "c.emb"), "--method", "lof", "-k", "5", "--overwrite"]) == 0
+    assert kept(Embeddings.open(tmp_path / "c.emb"), "anomalies")["lof"].about["k"] == 5
     result = CliRunner().invoke(anomalies_command, [str(tmp_path / "c.emb"), "--json", "--top", "2"], obj=State())
     assert result.exit_code == 0
     assert '"id": "o17", "rank": 1' in result.output

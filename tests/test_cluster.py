@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from morphospace.errors import ConfigError, DataError, ShapeError
+from morphospace.errors import ConfigError, DataError, ShapeError, StoreError
 from morphospace.space.cluster import METHODS, cluster, open_clusters, reassign
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.kept import kept
@@ -141,7 +141,8 @@ def test_own_vectors_are_assigned_as_they_were_after_saving_too(tmp_path, method
     x[3] = np.nan
     emb = held(x, tmp_path / "e.emb")
     options = {} if method == "hdbscan" else {"k": 4}
-    found = cluster(emb, method, metric=metric, resamples=2, name="mine", **options)
+    found = cluster(emb, method, metric=metric, resamples=2, **options)
+    found.save(emb, "mine")
     opened = open_clusters(Embeddings.open(emb.path), "mine")
     for one in (found, opened):
         again = one.assign(emb.vectors)
@@ -185,7 +186,11 @@ def test_table_has_the_columns_that_are_kept():
 def test_clusters_of_embeddings_written_anew_are_refused(tmp_path):
     x, _ = blobs()
     emb = held(x, tmp_path / "e.emb")
-    cluster(emb, k=3, resamples=0, name="a")
+    found = cluster(emb, k=3, resamples=0)
+    found.save(emb, "a")
+    with pytest.raises(StoreError, match=r"a\.parquet' is there already"):
+        found.save(emb, "a")
+    assert found.save(emb, "a", overwrite=True).name == "a.parquet"
     with pytest.raises(ConfigError, match="have no clusters 'aa'; did you mean 'a'"):
         open_clusters(emb, "aa")
     kept_files = emb.path / "_clusters"

@@ -260,6 +260,9 @@ def test_the_verb_does_all_at_once(stores, tmp_path, capsys):
     assert open_clusters(Embeddings.open(emb), "mine").k == 3
     assert main(asked) == 1
     assert "there already" in capsys.readouterr().err
+    assert main(["cluster", emb, "-k", "2", "--resamples", "0", "--name", "mine"]) == 1
+    assert "mine.parquet' is there already; choose another name or give overwrite" in capsys.readouterr().err
+    assert open_clusters(Embeddings.open(emb), "mine").k == 3
     assert main([*asked, "--overwrite", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["k"] == 3
@@ -293,7 +296,10 @@ def test_the_verb_ignores_clusters_and_chooses_k(stores, capsys):
     emb = str(stores / "e.emb")
     assert main(["cluster", emb, "--resamples", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["k_asked"] == "auto"
-    assert main(["cluster", emb, "-k", "3", "--ignore", "0", "--ignore", "2", "--resamples", "0", "--json"]) == 0
+    assert (
+        main(["cluster", emb, "-k", "3", "--ignore", "0", "--ignore", "2", "--resamples", "0", "--json", "--overwrite"])
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert told["k"] == 1
     assert told["ignored"] == [[0, 2]]

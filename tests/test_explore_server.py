@@ -243,7 +243,7 @@ def test_bad_question_is_a_sentence(here, path, body, status, words):
 def test_results_kept_while_it_runs_are_found(here):
     emb = here.scene.emb
     try:
-        cluster(emb, "kmeans", k=2, resamples=2, name="two")
+        cluster(emb, "kmeans", k=2, resamples=2).save(emb, "two")
         anomalies(emb, explain=5).save(emb)
         project(emb, "pca", dims=3).save("three")
         told = here.get("/api/space").json()

@@ -10,7 +10,7 @@ import pytest
 
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.space.embeddings import Embeddings
-from morphospace.space.kept import fingerprint, keep, kept
+from morphospace.space.kept import fingerprint, keep, kept, place_of
 
 IDS = ["a", "b\tc", "d é"]
 
@@ -45,10 +45,16 @@ def test_what_was_kept_comes_back(tmp_path):
     assert sorted(p.name for p in path.parent.iterdir()) == ["gmm-3.parquet", "gmm-3.safetensors"]
 
 
-def test_one_of_the_same_name_is_replaced(tmp_path):
+def test_one_of_the_same_name_is_replaced_only_if_that_is_asked_for(tmp_path):
     emb = stored(tmp_path / "e.emb")
     keep(emb, "scores", "s", table(), {"n": 1}, {"w": np.ones(2)})
-    keep(emb, "scores", "s", table(label=[5, 6, 7]), {"n": 2})
+    for refusing in (place_of, lambda *those: keep(*those, table(), {})):
+        with pytest.raises(
+            StoreError, match=r"s.parquet' is there already; choose another name or give overwrite=True"
+        ):
+            refusing(emb, "scores", "s")
+    assert kept(emb, "scores")["s"].about == {"n": 1}
+    keep(emb, "scores", "s", table(label=[5, 6, 7]), {"n": 2}, overwrite=True)
     keep(emb, "scores", "B", table(), {})
     found = kept(emb, "scores")
     assert list(found) == ["B", "s"]

@@ -365,7 +365,8 @@ def test_command_keeps_a_map_and_uses_it_again(groups, tmp_path, say):
     status, _, err = say(*words[:-1], "6")
     assert status == 1
     assert err == (
-        "Error: map 'tsne' is there already, made with perplexity 5.0; choose another --name, or give --overwrite.\n"
+        f"Error: '{tmp_path / 'a.emb/_maps/tsne.parquet'}' is there already, made with perplexity 5.0; "
+        "choose another name or give overwrite=True (--overwrite).\n"
     )
     assert say(*words[:-1], "6", "--name", "other")[0] == 0
     assert say(*words[:-1], "6", "--overwrite")[0] == 0

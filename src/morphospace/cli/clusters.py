@@ -30,7 +30,7 @@ _CLUSTER = "morphospace.space.cluster:cluster"
         "morphospace cluster disks.emb",
         "morphospace cluster disks.emb --method gmm -k auto --labels kind",
         "morphospace cluster disks.emb --method gmm -k 8 --cutouts disks.cutouts --gallery page.html --atlas atlas.pdf",
-        "morphospace cluster disks.emb --method gmm -k 8 --ignore 3 --cutouts disks.cutouts --zooniverse sets --only 0",
+        "morphospace cluster disks.emb --method gmm -k 8 --ignore 3 --name clean --cutouts disks.cutouts --zooniverse sets",
     ],
 )
 @click.argument("embeddings", type=click.Path())
@@ -41,8 +41,8 @@ _CLUSTER = "morphospace.space.cluster:cluster"
 @click.option("--atlas", type=click.Path(), help="Draw exemplars of each cluster on one page (.pdf, .svg or .png).")
 @click.option("--zooniverse", type=click.Path(), help="Write a subject set for Zooniverse of each cluster here.")
 @click.option("--only", type=int, multiple=True, help="Cluster for --zooniverse; default all. Give it once for each.")
-@click.option("--overwrite", is_flag=True, help="Replace pages and subject sets that are there.")
-@options_from(_CLUSTER, "cluster", skip=("emb", "name"))
+@click.option("--overwrite", is_flag=True, help="Replace a result of that name, pages and subject sets that are there.")
+@options_from(_CLUSTER, "cluster", skip=("emb",))
 def cluster_command(
     config: dict[str, Any],
     embeddings: str,
@@ -51,7 +51,7 @@ def cluster_command(
     **pages: Any,  # noqa: ANN401
 ) -> None:
     """Group what looks alike."""
-    from morphospace.space.cluster import cluster
+    from morphospace.space.cluster import METHODS, cluster
     from morphospace.space.clustering.tables import compare
     from morphospace.space.embeddings import Embeddings
     from morphospace.space.kept import place_of
@@ -59,13 +59,13 @@ def cluster_command(
     _check_pages(pages)
     emb = Embeddings.open(embeddings)
     truth = None if labels is None else emb.table([labels])[labels].to_pylist()
-    if name is not None:
-        place_of(emb, "clusters", name)
+    given, overwrite = config.get("cluster", {}), pages["overwrite"]
+    place_of(emb, "clusters", name or given.get("method", METHODS[0]), overwrite=overwrite)
     if truth is not None:
         compare(np.full(len(emb), -1), truth)  # refuses what clusters cannot be compared with, before the work
-    found = call_from(config.get("cluster", {}), partial(cluster, emb), "cluster", source=SOURCE)
+    found = call_from(given, partial(cluster, emb), "cluster", source=SOURCE)
     comparison = None if truth is None else compare(found.labels, truth)
-    kept = found.save(emb, name or found.method)
+    kept = found.save(emb, name, overwrite=overwrite)
     result: dict[str, Any] = {"kept": kept, **found.about()}
     if comparison is not None:
         result["labels"] = {"column": labels, **comparison.figures()}

@@ -89,7 +89,7 @@ def _kept_or_new(
     parameters = inspect.signature(project).parameters
     asked = {key: each.default for key, each in parameters.items() if key != "emb"} | given
     name = name or default_name(asked["method"], asked["dims"])
-    place_of(emb, "maps", name)
+    place_of(emb, "maps", name, overwrite=True)  # one that is there may be just this
     there = kept(emb, "maps").get(name)
     if there is not None and there.fresh:
         old = open_projection(emb, name)
@@ -98,10 +98,11 @@ def _kept_or_new(
         if not other and old.current:
             return old, str(there.path), True
         if other and not overwrite:
-            msg = f"map '{name}' is there already, made with {', '.join(other)}; choose another --name, or give --overwrite."
+            made = f"'{there.path}' is there already, made with {', '.join(other)}"
+            msg = f"{made}; choose another name or give overwrite=True (--overwrite)."
             raise StoreError(msg)
     new = project(emb, **given)
-    return new, str(new.save(name)), False
+    return new, str(new.save(name, overwrite=True)), False
 
 
 def _checked(emb: Embeddings, cutouts: str | None, color: str | None) -> Thumbs | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,18 +36,20 @@ _ASK = "morphospace.space.ask:ask"
     "--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many of the oddest to list."
 )
 @click.option("--name", help="Name under which the table is kept with the embeddings; default: the method.")
+@click.option("--overwrite", is_flag=True, help="Replace a table of that name that is there.")
 @options_from(_ANOMALIES, "anomalies", skip=("emb",))
-def anomalies_command(config: dict[str, Any], embeddings: str, top: int, name: str | None) -> None:
+def anomalies_command(config: dict[str, Any], embeddings: str, top: int, name: str | None, overwrite: bool) -> None:
     """Rank the odd ones."""
     from morphospace.space.anomaly import anomalies
     from morphospace.space.embeddings import Embeddings
     from morphospace.space.kept import place_of
 
     emb = Embeddings.open(embeddings)
-    if name is not None:
-        place_of(emb, "anomalies", name)
-    found = call_from(config.get("anomalies", {}), partial(anomalies, emb), "anomalies", source=SOURCE)
-    kept = found.save(emb, name)
+    given = config.get("anomalies", {})
+    method = inspect.signature(anomalies).parameters["method"].default
+    place_of(emb, "anomalies", name or given.get("method", method), overwrite=overwrite)
+    found = call_from(given, partial(anomalies, emb), "anomalies", source=SOURCE)
+    kept = found.save(emb, name, overwrite=overwrite)
     rows = found.top(top)
     result = {"method": found.method, "kept": kept, "top": found.table().take(rows).to_pylist()}
     emit(result, f"{found.told(top)}\nall ranks in '{kept}'", as_json=state().json)

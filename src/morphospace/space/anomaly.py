@@ -88,7 +88,7 @@ class Anomalies:
             }
         )
 
-    def save(self, emb: Embeddings, name: str | None = None) -> Path:
+    def save(self, emb: Embeddings, name: str | None = None, *, overwrite: bool = False) -> Path:
         """Keep the table beside the embeddings that it is of.
 
         Parameters
@@ -96,14 +96,18 @@ class Anomalies:
         emb : Embeddings
         name : str, optional
             Default: the method.
+        overwrite : bool
+            Replace a table of the same name.
 
         Raises
         ------
         DataError
             If the embeddings are in memory only or others.
+        StoreError
+            If there is a table of the same name and ``overwrite`` is not given.
         """
         about = {"method": self.method, "metric": self.metric, "k": self.k, "n_compared": self.n_compared}
-        return keep(emb, "anomalies", name or self.method, self.table(), about)
+        return keep(emb, "anomalies", name or self.method, self.table(), about, overwrite=overwrite)
 
     def told(self, n: int = 20) -> str:
         """Say in words which are the oddest, a line each.

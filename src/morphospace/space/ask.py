@@ -109,7 +109,7 @@ class Asked:
         return "\n".join(lines)
 
     def save(self, emb: Embeddings, name: str) -> Path:
-        """Keep the scores beside the embeddings that they are of, for the page and for others.
+        """Keep the scores beside the embeddings, in place of those of fewer labels of the same set.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class Asked:
             "classes": list(self.classes),
             "wanted": self.wanted,
         }
-        return keep(emb, "scores", safe_name(name), self.table(), about)
+        return keep(emb, "scores", safe_name(name), self.table(), about, overwrite=True)
 
 
 def safe_name(name: str) -> str:

@@ -21,7 +21,6 @@ from morphospace.space.clustering.stability import Stability, resample_stability
 from morphospace.space.clustering.validity import measure
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.index import METRICS
-from morphospace.space.kept import place_of
 
 __all__ = ["DIMS", "METHODS", "Clusters", "cluster", "open_clusters", "reassign"]
 
@@ -63,7 +62,6 @@ def cluster(
     ignore: Sequence[int] = (),
     resamples: int = 20,
     seed: int = 0,
-    name: str | None = None,
 ) -> Clusters:
     """Group rows by their vectors, and say how good the groups are.
 
@@ -89,13 +87,11 @@ def cluster(
         Bootstrap samples for the stability; 0 leaves it out.
     seed : int
         Same seed, same rows, same releases: same labels.
-    name : str, optional
-        Keep the result beside the embeddings under this name.
 
     Returns
     -------
     Clusters
-        Labels, memberships, figures; ``assign`` takes new vectors.
+        Labels, memberships, figures; ``assign`` takes new vectors, ``save`` keeps it beside the embeddings.
 
     Raises
     ------
@@ -115,8 +111,6 @@ def cluster(
     as many drawn at random, silhouettes from 5,000.
     """
     _check(method, k, metric, min_size, resamples)
-    if name is not None:
-        place_of(emb, "clusters", name)
     reduction = fit_reduction(emb.vectors, metric, DIMS if dims is None and method != "kmeans" else dims, seed)
     rows, x = reduction(emb.vectors)
     n_distinct = _check_rows(emb, x, k)
@@ -131,10 +125,7 @@ def cluster(
     told: dict[str, Any] = {"k_asked": k, "seed": seed, "min_size": asked.min_size, "score": score}
     told |= {"tried": {str(n): bic for n, bic in choice.tried.items()}, "ignored": []}
     found = _result(emb, method, (rows, x), (reduction, model), stability, told)
-    found = reassign(emb, found, ignore) if len(ignore) else found
-    if name is not None:
-        found.save(emb, name)
-    return found
+    return reassign(emb, found, ignore) if len(ignore) else found
 
 
 def reassign(emb: Embeddings, clusters: Clusters, ignore: Sequence[int]) -> Clusters:

@@ -99,8 +99,10 @@ def keep(
     table: pa.Table,
     about: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Path:
-    """Keep a result beside the embeddings, in place of one of the same name.
+    """Keep a result beside the embeddings.
 
     Parameters
     ----------
@@ -115,6 +117,8 @@ def keep(
         Must survive JSON; NaN and infinity become null, numpy numbers and arrays plain ones.
     arrays : mapping of str to array, optional
         A fitted model, kept as safetensors; read back by ``Kept.arrays``.
+    overwrite : bool
+        Replace one of the same name. One of other rows, or of another space, is replaced in any case.
 
     Returns
     -------
@@ -128,9 +132,9 @@ def keep(
     ConfigError
         If the kind is unknown or the name has other characters.
     StoreError
-        If it cannot be written.
+        If one of the same name is there and ``overwrite`` is not given, or it cannot be written.
     """
-    path = place_of(emb, kind, name)
+    path = place_of(emb, kind, name, overwrite=overwrite)
     if "id" not in table.column_names or table["id"].to_pylist() != emb.ids:
         msg = f"the ids of '{name}' are not those of embeddings {emb.name} in their order; give one row for each."
         raise DataError(msg)
@@ -152,12 +156,12 @@ def keep(
     return path
 
 
-def place_of(emb: Embeddings, kind: str, name: str) -> Path:
+def place_of(emb: Embeddings, kind: str, name: str, *, overwrite: bool = False) -> Path:
     """Say where a result would be kept; asked before the work, it refuses what ``keep`` would refuse after it.
 
     Parameters
     ----------
-    emb, kind, name
+    emb, kind, name, overwrite
         As for `keep`.
 
     Raises
@@ -166,12 +170,18 @@ def place_of(emb: Embeddings, kind: str, name: str) -> Path:
         If the embeddings are in memory only.
     ConfigError
         If the kind is unknown or the name has other characters.
+    StoreError
+        If one of the same name is there and ``overwrite`` is not given.
     """
     folder = _folder(emb, kind)
     if not _NAME.fullmatch(name):
         msg = f"a result may be named by letters, digits and . _ + - and begins with a letter or digit; got {name!r}."
         raise ConfigError(msg)
-    return folder / f"{name}.parquet"
+    path = folder / f"{name}.parquet"
+    if not overwrite and path.exists() and _is_fresh(_told(path), fingerprint(emb), emb.space_id):
+        msg = f"'{path}' is there already; choose another name or give overwrite=True (--overwrite)."
+        raise StoreError(msg)
+    return path
 
 
 def kept(emb: Embeddings, kind: str, *, damaged: list[StoreError] | None = None) -> dict[str, Kept]:
@@ -213,18 +223,35 @@ def kept(emb: Embeddings, kind: str, *, damaged: list[StoreError] | None = None)
 
 
 def _read(path: Path, ids: str, space_id: str) -> Kept:
+    told = _told(path)
     try:
         table = pq.read_table(path)
-        told = json.loads(table.schema.metadata[_ABOUT])
-        version, fresh = int(told["version"]), (told["ids"], told["space_id"]) == (ids, space_id)
-        about, model = dict(told["about"]), str(told["model"])
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    fresh = _is_fresh(told, ids, space_id)
+    return Kept(path.stem, table.replace_schema_metadata(None), told["about"], fresh, path, told["model"])
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Read what is told about a table, without its rows."""
+    try:
+        told = json.loads(pq.read_schema(path).metadata[_ABOUT])
+        version, about = int(told["version"]), dict(told["about"])
+        texts = {key: str(told[key]) for key in ("ids", "space_id", "model")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"'{path}' is damaged ({type(error).__name__}: {error}); delete it and make it again."
-        raise StoreError(msg) from error
+        raise _damaged(path, error) from error
     if version > _VERSION:
         msg = f"'{path}' was written by a newer release; upgrade with pip install -U morphospace."
         raise StoreError(msg)
-    return Kept(path.stem, table.replace_schema_metadata(None), about, fresh, path, model)
+    return {"about": about, **texts}
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"'{path}' is damaged ({type(error).__name__}: {error}); delete it and make it again.")
+
+
+def _is_fresh(told: Mapping[str, Any], ids: str, space_id: str) -> bool:
+    return (told["ids"], told["space_id"]) == (ids, space_id)
 
 
 def _folder(emb: Embeddings, kind: str) -> Path:

@@ -127,13 +127,15 @@ class Projection:
         k = min(int(self.settings["neighbors"]), len(x) - 1)
         return frame, umap_placer(x, y, neighbors=k, seed=int(self.settings["seed"]))
 
-    def save(self, name: str | None = None) -> Path:
-        """Keep the map beside its embeddings, in place of one of the same name.
+    def save(self, name: str | None = None, *, overwrite: bool = False) -> Path:
+        """Keep the map beside its embeddings.
 
         Parameters
         ----------
         name : str, optional
             Default: that of the method, ``tsne``, and in other than two dimensions ``tsne-3d``.
+        overwrite : bool
+            Replace a map of the same name.
 
         Returns
         -------
@@ -144,6 +146,8 @@ class Projection:
         ------
         DataError
             If the embeddings are in memory only.
+        StoreError
+            If there is a map of the same name and ``overwrite`` is not given.
         """
         axes = {_axis(i): axis for i, axis in enumerate(self.coordinates.T)}
         about = {
@@ -154,7 +158,7 @@ class Projection:
         }
         table = pa.table({"id": pa.array(self.ids, pa.string()), **axes})
         name = name or default_name(self.method, self.coordinates.shape[1])
-        return keep(self.embeddings, "maps", name, table, about, dict(self._model))
+        return keep(self.embeddings, "maps", name, table, about, dict(self._model), overwrite=overwrite)
 
 
 def project(

@@ -175,19 +175,28 @@ class Clusters:
         labels[rows], probabilities[rows] = label_rows(found), found
         return Assigned(labels, probabilities)
 
-    def save(self, emb: Embeddings, name: str) -> Path:
-        """Keep the result beside the embeddings, in place of one of the same name; no pickle.
+    def save(self, emb: Embeddings, name: str | None = None, *, overwrite: bool = False) -> Path:
+        """Keep the result beside the embeddings; no pickle.
 
         Parameters
         ----------
         emb : Embeddings
             Those that were clustered, opened from a folder.
-        name : str
-            Letters, digits and ``. _ + -``.
+        name : str, optional
+            Letters, digits and ``. _ + -``. Default: the method.
+        overwrite : bool
+            Replace a result of the same name.
+
+        Raises
+        ------
+        DataError
+            If the embeddings are in memory only or others.
+        StoreError
+            If there is a result of the same name and ``overwrite`` is not given.
         """
         arrays = {f"reduction.{key}": value for key, value in self.reduction.arrays().items()}
         arrays |= {f"model.{key}": value for key, value in self.model.arrays().items()}
-        return keep(emb, "clusters", name, self.table(), self.about(), arrays)
+        return keep(emb, "clusters", name or self.method, self.table(), self.about(), arrays, overwrite=overwrite)
 
 
 def label_rows(memberships: NDArray[np.float64]) -> Int:

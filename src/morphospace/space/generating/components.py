@@ -196,7 +196,7 @@ class Components:
         )
 
     def keep(self, emb: Embeddings, name: str) -> Path:
-        """Keep labels and probabilities beside the embeddings, where ``explore`` finds them as clusters.
+        """Keep labels and probabilities beside the embeddings, for ``explore``, in place of those of the same name.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class Components:
         """
         told = {"method": "mixture of the run", "k": self.k, "ignored": list(self.ignored), "sizes": self.sizes}
         table = self.table().select(["id", "label", *(f"p_{c}" for c in range(self.k))])
-        return keep(emb, "clusters", name, table, told)
+        return keep(emb, "clusters", name, table, told, overwrite=True)
 
 
 def components(
