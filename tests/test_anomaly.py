@@ -228,7 +228,9 @@ def test_anomalies_on_the_command_line(tmp_path, capsys):
 def test_asking_on_the_command_line(tmp_path, capsys):
     emb = str(tmp_path / "c.emb")
     held(crowd(), emb)
-    assert main(["ask", emb, "odd", "--give", "o17", "5", "--give", "o3", "0", "-n", "4"]) == 0
+    assert main(["ask", emb, "odd"]) == 1
+    assert "no label set 'odd': there is none yet; give --new, or --classes, to make it" in capsys.readouterr().err
+    assert main(["ask", emb, "odd", "--new", "--give", "o17", "5", "--give", "o3", "0", "-n", "4"]) == 0
     assert "2 labels are too few to learn from" in capsys.readouterr().out
     give = [word for i in range(20, 40) for word in ("--give", f"o{i}", "0")]
     assert main(["ask", emb, "odd", *give, "-n", "4"]) == 0
@@ -237,7 +239,9 @@ def test_asking_on_the_command_line(tmp_path, capsys):
     assert main(["ask", emb, "odd", "--undo", "20"]) == 0
     assert main(["ask", emb, "odd", "--export", str(tmp_path / "odd.csv")]) == 0
     assert (tmp_path / "odd.csv").read_text().count("\n") == 3
-    assert main(["ask", emb, "new", "--give", "o3", "1", "--give", "nobody", "1"]) == 1
+    assert main(["ask", emb, "new", "--new", "--give", "o3", "1", "--give", "nobody", "1"]) == 1
+    assert main(["ask", emb, "od", "--give", "o3", "1"]) == 1
+    assert "no label set 'od': there is 'odd'; give --new" in capsys.readouterr().err
     with Labels(Embeddings.open(emb)) as labels:
         assert [one.name for one in labels.sets()] == ["odd"]
     assert main(["ask", emb, "odd", "--give", "o3", "7"]) == 1

@@ -96,7 +96,7 @@ def alike_command(
 @verb(
     _ASK,
     examples=[
-        "morphospace ask disks.emb mergers",
+        "morphospace ask disks.emb mergers --new",
         "morphospace ask disks.emb mergers --give 'GG Tau' 5 --give blob7 0 -n 10",
         "morphospace ask disks.emb kinds --classes ring --classes spiral --wanted ring",
         "morphospace ask disks.emb mergers --export mergers.csv",
@@ -104,6 +104,7 @@ def alike_command(
 )
 @click.argument("embeddings", type=click.Path())
 @click.argument("label_set")
+@click.option("--new", "labels__new", is_flag=True, help="Make the set: labels are numbers from 0 to 5.")
 @click.option(
     "--classes", "labels__classes", multiple=True, help="Make the set with named classes. Give it once for each."
 )
@@ -146,10 +147,16 @@ def ask_command(config: dict[str, Any], embeddings: str, label_set: str) -> None
 
 
 def _label(labels: Labels, name: str, given: dict[str, Any], wanted: str | None) -> None:
-    """Make the set if need be, take back steps and give labels."""
-    classes = given.get("classes", ())
-    if classes or name not in {one.name for one in labels.sets()}:
+    """Make the set where that is asked for, take back steps and give labels."""
+    classes, known = given.get("classes", ()), [one.name for one in labels.sets()]
+    if classes or given.get("new"):
         labels.create(name, "class" if classes else "interest", classes=classes)
+    elif name not in known:
+        there = (
+            f"there {'are' if len(known) > 1 else 'is'} {', '.join(map(repr, known))}" if known else "there is none yet"
+        )
+        msg = f"there is no label set '{name}': {there}; give --new, or --classes, to make it."
+        raise DataError(msg)
     found = labels.find(name)
     if wanted is not None and wanted not in found.classes:
         msg = f"'{wanted}' is no class of label set '{name}'{nearest(wanted, found.classes)}"
