@@ -381,5 +381,8 @@ def test_command_refuses_before_it_works(groups, tmp_path, say):
     status, _, err = say("project", tmp_path / "a.emb", "--picture", tmp_path / "m.png", "--color", "sise")
     assert status == 1
     assert err.startswith("Error: unknown column 'sise'")
+    status, _, err = say("project", tmp_path / "a.emb", "--dims", "1", "--picture", tmp_path / "m.png")
+    assert status == 2
+    assert "a picture needs two axes" in err
     assert not (tmp_path / "a.emb/_maps").exists()
     assert say("project", tmp_path / "a.emb", "--picture", tmp_path / "m.gif")[0] == 1

@@ -56,6 +56,9 @@ def project_command(
         msg = "--cutouts and --color are for a picture; give --picture FILE too"
         raise click.UsageError(msg)
     if picture is not None:
+        if config.get("project", {}).get("dims") == 1:
+            msg = "a picture needs two axes; give --dims 2, or leave --picture out"
+            raise click.UsageError(msg)
         refuse_existing(picture, overwrite=overwrite)
     emb = Embeddings.open(embeddings)
     thumbs = _checked(emb, cutouts, color)
@@ -108,9 +111,9 @@ def _kept_or_new(
 def _checked(emb: Embeddings, cutouts: str | None, color: str | None) -> Thumbs | None:
     """Give the thumbnails, and refuse what cannot be drawn before the map takes its minutes."""
     from morphospace.sky.cutouts import Cutouts
-    from morphospace.space.map_colours import DENSITY
+    from morphospace.space.map_colours import DENSITY, colours_of
     from morphospace.space.masked import masked_thumbs
 
     if color is not None and color != DENSITY:
-        emb.table([color])
+        colours_of(color, emb)
     return None if cutouts is None else masked_thumbs(Cutouts.open(cutouts), emb)
