@@ -22,6 +22,7 @@ from morphospace.space.clustering.stamps import BLANK, cutout_rows, draw_picture
 from morphospace.space.clustering.tables import compare
 from morphospace.space.clustering.zooniverse import write_subject_sets
 from morphospace.space.embeddings import Embeddings
+from morphospace.space.kept import kept
 
 EVIL = "<script>alert('1')</script>\"&"
 N = 40
@@ -216,8 +217,11 @@ def test_subject_sets_have_a_picture_for_each_line(stores, tmp_path):
         assert all(line["#ra"] in ("", "150.000000") for line in lines)
     with pytest.raises(StoreError, match="is there already"):
         write_subject_sets(emb, found, cuts, tmp_path / "sets", only=[2])
+    with pytest.raises(StoreError, match="cluster-1' is there already"):  # of another result, for all one knows
+        write_subject_sets(emb, found, cuts, tmp_path / "sets", only=[0])
+    (tmp_path / "sets" / "cluster-notes").mkdir()
     write_subject_sets(emb, found, cuts, tmp_path / "sets", only=[2], overwrite=True)
-    assert sorted(p.name for p in (tmp_path / "sets").iterdir()) == ["cluster-1", "cluster-2"]
+    assert sorted(p.name for p in (tmp_path / "sets").iterdir()) == ["cluster-2", "cluster-notes"]
     with pytest.raises(ConfigError, match="no cluster 3"):
         write_subject_sets(emb, found, cuts, tmp_path / "sets", only=[3])
 
@@ -263,6 +267,10 @@ def test_the_verb_does_all_at_once(stores, tmp_path, capsys):
     assert main(["cluster", emb, "-k", "2", "--resamples", "0", "--name", "mine"]) == 1
     assert "mine.parquet' is there already; choose another name or give overwrite" in capsys.readouterr().err
     assert open_clusters(Embeddings.open(emb), "mine").k == 3
+    again = ["cluster", emb, "-k", "2", "--resamples", "0", "--cutouts", cuts, *pages[4:], "--name", "new"]
+    assert main(again) == 1
+    assert "cluster-0' is there already" in capsys.readouterr().err
+    assert "new" not in kept(Embeddings.open(emb), "clusters")
     assert main([*asked, "--overwrite", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["k"] == 3

@@ -85,6 +85,10 @@ def _check_pages(pages: dict[str, Any]) -> None:
     for option in ("gallery", "atlas"):
         if pages[option] is not None:
             refuse_existing(pages[option], overwrite=pages["overwrite"])
+    for one in (
+        sorted(Path(pages["zooniverse"]).glob("cluster-*/manifest.csv")) if pages["zooniverse"] is not None else ()
+    ):
+        refuse_existing(one.parent, overwrite=pages["overwrite"])
 
 
 def _write_pages(

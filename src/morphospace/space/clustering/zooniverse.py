@@ -23,6 +23,7 @@ __all__ = ["write_subject_sets"]
 
 _SIDE = 512  # pixels
 _AT_ONCE = 64
+_MANIFEST = "manifest.csv"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 # A column that begins with # is not shown to volunteers: neither cluster nor name shall sway them.
 _COLUMNS = ("image", "#id", "#cluster", "#membership", "#ra", "#dec")
@@ -51,7 +52,8 @@ def write_subject_sets(
     only : sequence of int
         Clusters to write; default all.
     overwrite : bool
-        Replace the folders of these clusters where they are there.
+        Replace all sets that are there, also those of clusters that are not written now: sets of two results
+        never lie side by side.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def write_subject_sets(
     DataError
         If an id is not among the cutouts.
     StoreError
-        If a folder is there and ``overwrite`` is not given, or cannot be written.
+        If there are sets and ``overwrite`` is not given, or they cannot be written.
 
     Notes
     -----
@@ -79,18 +81,20 @@ def write_subject_sets(
         msg = f"there is no cluster {unknown[0]}; they are numbered from 0 to {clusters.k - 1}."
         raise ConfigError(msg)
     folders = [Path(out) / f"cluster-{c}" for c in wanted]
-    there = [folder for folder in folders if folder.exists()]
+    older = {file.parent for file in Path(out).glob(f"cluster-*/{_MANIFEST}")}
+    there = sorted(older | {folder for folder in folders if folder.exists()})
     if there and not overwrite:
         msg = f"'{there[0]}' is there already; choose another folder, or give overwrite=True (--overwrite)."
         raise StoreError(msg)
     try:
-        for c, folder in zip(wanted, folders, strict=True):
-            beside = folder.with_name(f"_{folder.name}.tmp")
+        besides = [folder.with_name(f"_{folder.name}.tmp") for folder in folders]
+        for c, beside in zip(wanted, besides, strict=True):
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True)
             _write_set(emb, clusters, cuts, clusters.typical(c, len(emb)), beside)
-            if folder.exists():
-                shutil.rmtree(folder)
+        for folder in there:
+            shutil.rmtree(folder)
+        for beside, folder in zip(besides, folders, strict=True):
             beside.rename(folder)
     except OSError as error:
         msg = f"'{out}' cannot be written ({error})."
@@ -109,7 +113,7 @@ def _write_set(emb: Embeddings, clusters: Clusters, cuts: Cutouts, rows: NDArray
             Image.fromarray(draw_picture(cutout, side=_SIDE)).save(folder / picture)
             where = [f"{degrees:.6f}" if np.isfinite(degrees) else "" for degrees in (cutout.ra, cutout.dec)]
             lines.append([picture, cutout.id, label, f"{clusters.probabilities[row, label]:.4f}", *where])
-    with replacing(folder / "manifest.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with replacing(folder / _MANIFEST) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         writer.writerows(lines)
