@@ -19,7 +19,8 @@ from morphospace.learn.train import train
 from morphospace.learn.views import views
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutouts
-from morphospace.space import embed as embed_module
+from morphospace.space import going_on
+from morphospace.space.embed import embed
 
 N, EPOCHS, BATCH = 20, 3, 6
 STEPS = EPOCHS * (N // BATCH)
@@ -145,5 +146,5 @@ def train_until(out: Path, at: int, where: str, mark: Path) -> None:
 
 def embed_until(run: Path, store: Path, out: Path, at: int, mark: Path) -> None:
     torch.set_num_threads(1)
-    embed_module.SAVE_SECONDS = 0.0
-    embed_module.embed(run, Cutouts.open(store), out=out, encoder=waiting(tiny(), mark, at=at), batch_size=3)
+    going_on.SAVE_SECONDS = 0.0
+    embed(run, Cutouts.open(store), out=out, encoder=waiting(tiny(), mark, at=at), batch_size=3)

@@ -23,7 +23,7 @@ from morphospace.learn.views import plain_view, views
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.sky.stacks import COLUMNS, stacks
-from morphospace.space import embed as embed_module
+from morphospace.space import going_on
 from morphospace.space.embed import Embedder, embed, symmetries
 from morphospace.space.embeddings import Embeddings
 from small_runs import LOOKS, Own, embed_until, failing, fit, kill_at_mark, process, small, tiny
@@ -284,7 +284,7 @@ def test_oriented_runs_refuse_d4(changed, run, tmp_path):
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(own_run, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(going_on, "SAVE_SECONDS", 0.0)
     whole = embed(own_run, store, out=tmp_path / "whole.emb", encoder=tiny(), batch_size=7)
     for at, error in ((1, KeyboardInterrupt()), (3, RuntimeError("gone"))):
         out = tmp_path / f"{at}.emb"

@@ -114,6 +114,8 @@ def segment_command(config: dict[str, Any], cutouts: str) -> None:
     from morphospace.science.segment import segment
     from morphospace.sky.cutouts import Cutouts
 
+    out = config["segment"]["out"]
+    state().interrupted = f"masks that were made are safe beside '{out}'; go on with the same command and --resume"
     target = partial(segment, Cutouts.open(cutouts))
     masks = call_from(config.get("segment", {}), target, "segment", source=SOURCE)
     areas = masks.table["area_px"].to_numpy()

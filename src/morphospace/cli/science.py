@@ -32,6 +32,8 @@ def measure_command(config: dict[str, Any], cutouts: str) -> None:
     from morphospace.science.morphometry.flags import DEFINITIONS
     from morphospace.sky.cutouts import Cutouts
 
+    out = config["measure"]["out"]
+    state().interrupted = f"what was measured is safe beside '{out}'; go on with the same command and --resume"
     target = partial(measure, Cutouts.open(cutouts))
     found = call_from(config.get("measure", {}), target, "measure", source=SOURCE)
     bits = found["shape_flags"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from morphospace._manifest import replacing
 from morphospace.config import nearest
 from morphospace.errors import DataError, StoreError
+from morphospace.science.draft import free_file
 
 __all__ = ["COMPARED", "Masks", "compared", "intersection_over_union"]
 
@@ -100,7 +101,7 @@ class Masks(Mapping[str, NDArray[np.bool_]]):
         StoreError
             If the file is there and `overwrite` is not given, or it cannot be written.
         """
-        target = free_file(path, overwrite=overwrite)
+        target = free_file(path, example="disks.masks.parquet", overwrite=overwrite)
         told = {"kind": _KIND, "version": _VERSION, "about": self.about}
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,24 +146,6 @@ class Masks(Mapping[str, NDArray[np.bool_]]):
 
 class _NoMaskError(DataError, KeyError):
     __str__ = Exception.__str__
-
-
-def free_file(path: str | Path, *, overwrite: bool) -> Path:
-    """Give the path of a file that may be written.
-
-    Raises
-    ------
-    StoreError
-        If it is a folder, or is there and `overwrite` is not given.
-    """
-    target = Path(path)
-    if target.is_dir():
-        msg = f"'{target}' is a folder; out needs the name of a file, e.g. disks.masks.parquet."
-        raise StoreError(msg)
-    if target.exists() and not overwrite:
-        msg = f"'{target}' is there already; choose another name or give overwrite=True (--overwrite)."
-        raise StoreError(msg)
-    return target
 
 
 def intersection_over_union(one: NDArray[np.bool_], two: NDArray[np.bool_]) -> float:

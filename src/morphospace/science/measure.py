@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,17 @@ from morphospace._manifest import replacing, software_versions
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.devices import named_device
+from morphospace.science.blocks import Limits, by_blocks
+from morphospace.science.draft import Draft, free_file
 from morphospace.science.morphometry.flags import BAD
-from morphospace.science.morphometry.planes import Plane, read_planes
+from morphospace.science.morphometry.planes import Plane
 from morphospace.science.morphometry.quantities import QUANTITIES
 from morphospace.science.morphometry.segmentation import Segmentation, main_labels, segment
 from morphospace.science.morphometry.shapes import measure_images
 from morphospace.science.morphometry.stamps import Images
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
+from morphospace.space.going_on import write_all
 from morphospace.space.workers import Workers
 
 __all__ = ["Measures", "measure"]
@@ -110,6 +113,7 @@ def measure(
     segmentation: Segmentation | None = None,
     labels: Mapping[str, NDArray[np.integer[Any]]] | None = None,
     device: str = "cpu",
+    resume: bool = False,
     overwrite: bool = False,
 ) -> Measures:
     """Measure the shape of every object by the classical definitions.
@@ -122,7 +126,7 @@ def measure(
     cutouts : Cutouts or samples
         Images of any sizes; cubes are averaged over their planes.
     out : path, optional
-        Parquet file to write, e.g. ``shapes.parquet``.
+        Parquet file to write, e.g. ``shapes.parquet``; until all rows are there they are in a folder beside it.
     band : str or int, optional
         Name or number (from 0) of the band to measure on; by default the mean of all bands, in the unit of the pixels.
     segmentation : Segmentation, optional
@@ -131,6 +135,8 @@ def measure(
         Own segmentation map for each id, 0 for the background; no other is made then.
     device : str
         Where to measure: ``cpu`` or ``cuda``; ``auto`` takes a GPU if there is one.
+    resume : bool
+        Go on with a call that was killed; a table that is there already is given back.
     overwrite : bool
         Replace a table that is there.
 
@@ -146,7 +152,8 @@ def measure(
     ConfigError
         If the band is unknown, or the device not there.
     StoreError
-        If `out` is there and `overwrite` is not given, or it cannot be written.
+        If `out` is there or begun and neither `resume` nor `overwrite` is given, or if what is there is of other cutouts or
+        settings, or it cannot be written.
 
     Notes
     -----
@@ -157,32 +164,57 @@ def measure(
     if not len(cutouts):
         msg = "there is nothing to measure: the store has no cutouts."
         raise DataError(msg)
-    path = None if out is None else _free(Path(out), overwrite=overwrite)
     place = _device(device)
     how = segmentation or Segmentation()
-    found: dict[str, list[NDArray[Any]]] = {}
-    ids: list[str] = []
-    # a GPU takes one block at a time
-    workers = Workers(torch.get_num_threads() if place.type == "cpu" else 1)
-    with workers, tqdm(total=len(cutouts), desc="measure", unit="object", disable=None) as bar:
-        # sources are told apart here: photutils' warnings are caught for all threads or for none
-        blocks = (_segmented(block, how, labels) for block in _blocks(read_planes(cutouts, band)))
-        for names, measures in workers.map(partial(_measure_block, device=place), blocks):
-            ids.extend(names)
-            for name, values in measures.items():
-                found.setdefault(name, []).append(values)
-            bar.update(len(names))
+    settings = {"band": band, "segmentation": "given" if labels is not None else vars(how)}
     about = {
         "version": _VERSION,
-        "band": band,
-        "segmentation": "given" if labels is not None else vars(how),
+        **settings,
         "cutouts": cutouts.fingerprint if isinstance(cutouts, Cutouts) else None,
         "software": software_versions(),
     }
-    table = _table(ids, {name: np.concatenate(parts) for name, parts in found.items()}, about)
-    if path is not None:
+    make = partial(_rows, cutouts, band=band, how=how, labels=labels, place=place)
+    if out is None:
+        return Measures(pa.concat_tables(make(0)).replace_schema_metadata(_told(about)), about)
+    path = Path(out)
+    if resume and path.is_file():
+        return _finished(Measures.open(path), about, len(cutouts))
+    free_file(path, example="shapes.parquet", overwrite=overwrite)
+    with Draft(path, _schema(), cutouts, settings=settings, resume=resume, overwrite=overwrite) as draft:
+        write_all(make(draft.first), draft.add, draft.flush)
+        table = draft.table().cast(_schema()).replace_schema_metadata(_told(about))
         _write(table, path)
+    draft.drop()
     return Measures(table, about, path)
+
+
+def _rows(
+    data: Cutouts | Samples,
+    first: int,
+    *,
+    band: str | int | None,
+    how: Segmentation,
+    labels: Mapping[str, NDArray[np.integer[Any]]] | None,
+    place: torch.device,
+) -> Iterator[pa.Table]:
+    """Measure all rows from `first` on."""
+    # a GPU takes one block at a time
+    workers = Workers(torch.get_num_threads() if place.type == "cpu" else 1)
+    with workers, tqdm(total=len(data), initial=first, desc="measure", unit="object", disable=None) as bar:
+
+        def work(blocks: Iterable[list[Plane]]) -> Iterator[pa.Table]:
+            # sources are told apart here: photutils' warnings are caught for all threads or for none
+            return workers.map(partial(_measure_block, device=place), (_segmented(b, how, labels) for b in blocks))
+
+        yield from by_blocks(data, band, work, first=first, limits=Limits(_ROWS, _PIXELS), seen=bar.update)
+
+
+def _finished(found: Measures, about: Mapping[str, Any], n: int) -> Measures:
+    same = [name for name in ("band", "segmentation", "cutouts") if found.about.get(name) != about[name]]
+    if same or len(found) != n:
+        msg = f"'{found.path}' holds shapes of other {same[0] if same else 'cutouts'}; choose another out=, or overwrite it."
+        raise StoreError(msg)
+    return found
 
 
 def _device(name: str) -> torch.device:
@@ -191,29 +223,6 @@ def _device(name: str) -> torch.device:
         msg = f"device '{name}' has no float64, which moments need; give cpu, or cuda where torch finds a card."
         raise ConfigError(msg)
     return place
-
-
-def _free(path: Path, *, overwrite: bool) -> Path:
-    if path.is_dir():
-        msg = f"'{path}' is a folder; out needs the name of a file, e.g. shapes.parquet."
-        raise StoreError(msg)
-    if path.exists() and not overwrite:
-        msg = f"'{path}' is there already; choose another name or give overwrite=True (--overwrite)."
-        raise StoreError(msg)
-    return path
-
-
-def _blocks(planes: Iterator[Plane]) -> Iterator[list[Plane]]:
-    """Gather planes of one shape that follow one another."""
-    block: list[Plane] = []
-    for plane in planes:
-        other = block and block[0].image.shape != plane.image.shape
-        if other or len(block) >= min(_ROWS, max(1, _PIXELS // plane.image.size)):
-            yield block
-            block = []
-        block.append(plane)
-    if block:
-        yield block
 
 
 class _Block(NamedTuple):
@@ -227,7 +236,7 @@ def _segmented(block: list[Plane], how: Segmentation, labels: Mapping[str, NDArr
     return _Block(block, np.stack([_segment_of(plane, how, labels) for plane in block]))
 
 
-def _measure_block(block: _Block, *, device: torch.device) -> tuple[list[str], dict[str, NDArray[Any]]]:
+def _measure_block(block: _Block, *, device: torch.device) -> pa.Table:
     planes, maps = block
     images = np.stack([plane.image for plane in planes])
     valid = np.stack([plane.valid for plane in planes])
@@ -235,11 +244,11 @@ def _measure_block(block: _Block, *, device: torch.device) -> tuple[list[str], d
     noise = np.stack([np.broadcast_to(p.noise, p.image.shape) if varied else p.noise for p in planes])
     main = main_labels(maps, np.where(valid, images, 0))
     found = measure_images(Images(images, valid, maps, main, noise), device=device)
-    return [plane.id for plane in planes], {
-        "level": np.array([plane.level for plane in planes]),
-        "sigma": np.array([plane.sigma for plane in planes]),
-        **found,
-    }
+    found["level"] = np.array([plane.level for plane in planes])
+    found["sigma"] = np.array([plane.sigma for plane in planes])
+    ids = pa.array([plane.id for plane in planes], pa.string())
+    schema = _schema()
+    return pa.Table.from_arrays([ids, *(pa.array(found[f.name], f.type) for f in list(schema)[1:])], schema=schema)
 
 
 def _segment_of(plane: Plane, how: Segmentation, labels: Mapping[str, NDArray[Any]] | None) -> NDArray[np.int32]:
@@ -258,14 +267,16 @@ def _segment_of(plane: Plane, how: Segmentation, labels: Mapping[str, NDArray[An
     return np.where(plane.valid, given, 0).astype(np.int32)
 
 
-def _table(ids: list[str], found: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> pa.Table:
+def _schema() -> pa.Schema:
     fields = [pa.field("id", pa.string(), nullable=False), pa.field("shape_flags", pa.int32(), nullable=False)]
-    columns = [pa.array(ids, pa.string()), pa.array(found["shape_flags"], pa.int32())]
     for quantity in QUANTITIES:
         told = {"unit": quantity.unit, "description": quantity.description, "source": quantity.source}
         fields.append(pa.field(quantity.name, pa.float64(), metadata=told))
-        columns.append(pa.array(found[quantity.name], pa.float64()))
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={_ABOUT: json.dumps(about)}))
+    return pa.schema(fields)
+
+
+def _told(about: Mapping[str, Any]) -> dict[bytes, str]:
+    return {_ABOUT: json.dumps(about)}
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,22 +12,27 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
 from tqdm import tqdm
 
-from morphospace._manifest import software_versions
-from morphospace.errors import ConfigError, DataError
+from morphospace._manifest import replacing, software_versions
+from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.devices import named_device
 from morphospace.learn.unet import UNet, generalised_cross_entropy
-from morphospace.science.masks import COMPARED, Masks, free_file, intersection_over_union
+from morphospace.science.blocks import Limits, by_blocks
+from morphospace.science.draft import Draft, free_file
+from morphospace.science.masks import COMPARED, Masks, intersection_over_union
 from morphospace.science.morphometry.planes import Plane, read_planes
 from morphospace.science.morphometry.segmentation import Segmentation
 from morphospace.science.morphometry.segmentation import segment as photutils_segment
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.samples import Samples
+from morphospace.space.going_on import write_all
 
 __all__ = ["otsu_mask", "segment", "train_unet"]
 
@@ -43,10 +48,21 @@ _LEAST_SHARE = 0.1  # of the weight of all pixels, what those of objects have to
 _FLOOR_SIGMA = 2.0  # Otsu's threshold is never lower: it would split blank sky into two halves
 _SMOOTHING = 1.0  # px, s.d. of the Gaussian before Otsu's threshold
 _SOFTENING = 3.0  # sigma, below which the asinh before it is linear
-_PIXELS = 2**20  # segmented at a time at most
+_AT_ONCE = Limits(rows=256, pixels=2**20)  # segmented
+_TAUGHT = "n_taught"
+_NETWORK = "_network.safetensors"  # in the draft: the rows to come need the same
 
 F32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+_SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "mask": pa.binary(),
+        "shape": pa.list_(pa.int32()),
+        "area_px": pa.int64(),
+        **dict.fromkeys(COMPARED, pa.float64()),
+    }
+)
 
 
 class _Prepared(NamedTuple):
@@ -66,6 +82,7 @@ def segment(
     q: float = 0.7,
     device: str = "auto",
     seed: int = 0,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> Masks:
     """Find the pixels of every object, without any mask drawn by hand.
@@ -79,7 +96,8 @@ def segment(
     cutouts : Cutouts or Samples
         Images of any sizes; what is masked or NaN belongs to no object.
     out : path, optional
-        Parquet file to write, e.g. ``disks.masks.parquet``.
+        Parquet file to write, e.g. ``disks.masks.parquet``; until all masks are there they are in a folder beside it, with
+        the network.
     band : str or int, optional
         Name or number (from 0) of the band to look at; by default the mean of all bands.
     steps : int, >= 1
@@ -90,6 +108,8 @@ def segment(
         ``cpu``, ``cuda``; ``auto`` takes a GPU if there is one.
     seed : int
         Of weights, patches and twins.
+    resume : bool
+        Go on with a call that was killed; a file that is there already is given back.
     overwrite : bool
         Replace a file that is there.
 
@@ -107,7 +127,8 @@ def segment(
     ConfigError
         If an option is out of range, or the band unknown.
     StoreError
-        If `out` is there and `overwrite` is not given, or it cannot be written.
+        If `out` is there or begun and neither `resume` nor `overwrite` is given, or if what is there is of other cutouts or
+        settings, or it cannot be written.
 
     Notes
     -----
@@ -122,18 +143,63 @@ def segment(
     if steps < 1 or not 0 < q <= 1:
         msg = f"segment needs at least 1 step and 0 < q <= 1; got steps={steps} and q={q}."
         raise ConfigError(msg)
-    if out is not None:
-        free_file(out, overwrite=overwrite)
+    settings: dict[str, Any] = {"band": band, "steps": steps, "q": q, "seed": seed}
+    told = {"cutouts": cutouts.fingerprint if isinstance(cutouts, Cutouts) else None, "software": software_versions()}
+    where = named_device(device)
+    if out is None:
+        network, n = _trained(cutouts, **settings, device=where)
+        return Masks(pa.concat_tables(_rows(cutouts, 0, band, network)), {**settings, "n_trained_on": n, **told})
+    path = Path(out)
+    if resume and path.is_file():
+        return _finished(Masks.open(path), {**settings, **told}, len(cutouts))
+    free_file(path, example="disks.masks.parquet", overwrite=overwrite)
+    with Draft(path, _SCHEMA, cutouts, settings=settings, resume=resume, overwrite=overwrite) as draft:
+        if draft.rows:
+            network, n = _kept(draft.path / _NETWORK, where)
+        else:
+            network, n = _trained(cutouts, **settings, device=where)
+            _keep(network, n, draft.path / _NETWORK)
+        write_all(_rows(cutouts, draft.first, band, network), draft.add, draft.flush)
+        masks = Masks(draft.table(), {**settings, "n_trained_on": n, **told}).save(path, overwrite=overwrite)
+    draft.drop()
+    return masks
+
+
+def _trained(
+    cutouts: Cutouts | Samples, *, band: str | int | None, steps: int, q: float, seed: int, device: torch.device
+) -> tuple[UNet, int]:
+    """Train a network, and say on how many pictures."""
     taught = _sample(cutouts, band, seed)
     if not any(each.otsu.any() for each in taught):
         msg = f"nothing stands out of the noise in {len(taught)} pictures, so there is nothing to learn a mask from."
         raise DataError(msg)
-    where = named_device(device)
-    network = train_unet(taught, steps=steps, q=q, seed=seed, device=where)
-    about: dict[str, Any] = {"band": band, "steps": steps, "q": q, "seed": seed, "n_trained_on": len(taught)}
-    about |= {"cutouts": cutouts.fingerprint if isinstance(cutouts, Cutouts) else None, "software": software_versions()}
-    masks = _all_masks(cutouts, band, network, about)
-    return masks if out is None else masks.save(out, overwrite=overwrite)
+    return train_unet(taught, steps=steps, q=q, seed=seed, device=device), len(taught)
+
+
+def _keep(network: UNet, n_taught: int, path: Path) -> None:
+    weights = {name: weight.cpu().contiguous() for name, weight in network.state_dict().items()}
+    with replacing(path) as beside:
+        save_file({**weights, _TAUGHT: torch.tensor(n_taught)}, beside)
+
+
+def _kept(path: Path, device: torch.device) -> tuple[UNet, int]:
+    try:
+        weights = load_file(path)
+        n_taught = int(weights.pop(_TAUGHT))
+        network = UNet(2)
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        msg = f"the network in '{path}' cannot be read ({error}); begin anew with overwrite=True (--overwrite)."
+        raise StoreError(msg) from error
+    return network.to(device).eval(), n_taught
+
+
+def _finished(found: Masks, about: dict[str, Any], n: int) -> Masks:
+    other = [name for name in ("cutouts", "band", "steps", "q", "seed") if found.about.get(name) != about[name]]
+    if other or len(found) != n:
+        msg = f"'{found.path}' holds masks of other {other[0] if other else 'cutouts'}; choose another out=, or overwrite it."
+        raise StoreError(msg)
+    return found
 
 
 def otsu_mask(x: NDArray[np.floating[Any]], valid: Bool) -> Bool:
@@ -256,13 +322,15 @@ def _in_sigma(plane: Plane) -> F32:
     return np.where(plane.valid, plane.image / unit, 0.0).astype(np.float32)
 
 
-def _all_masks(cutouts: Cutouts | Samples, band: str | int | None, network: UNet, about: dict[str, Any]) -> Masks:
-    found: list[pa.Table] = []  # packed at once: masks of many pictures as bytes would not fit
-    with tqdm(total=len(cutouts), desc="segment", unit="image", disable=not sys.stderr.isatty()) as bar:
-        for block in _blocks(read_planes(cutouts, band)):
-            found.append(_masks_of(block, network))
-            bar.update(len(block))
-    return Masks(pa.concat_tables(found), about)
+def _rows(cutouts: Cutouts | Samples, first: int, band: str | int | None, network: UNet) -> Iterator[pa.Table]:
+    """Segment all rows from `first` on; masks are packed at once: as bytes those of many pictures would not fit."""
+    n = len(cutouts)
+    with tqdm(total=n, initial=first, desc="segment", unit="image", disable=not sys.stderr.isatty()) as bar:
+
+        def work(blocks: Iterable[list[Plane]]) -> Iterator[pa.Table]:
+            return (_masks_of(block, network) for block in blocks)
+
+        yield from by_blocks(cutouts, band, work, first=first, limits=_AT_ONCE, seen=bar.update)
 
 
 def _masks_of(block: Sequence[Plane], network: UNet) -> pa.Table:
@@ -276,20 +344,7 @@ def _masks_of(block: Sequence[Plane], network: UNet) -> pa.Table:
         figures["iou_photutils"].append(intersection_over_union(mask, classical))
         figures["iou_otsu_photutils"].append(intersection_over_union(each.otsu, classical))
     area = pa.array([int(mask.sum()) for mask in masks], pa.int64())
-    return Masks.of([plane.id for plane in block], list(masks), {"area_px": area, **figures}, {}).table
-
-
-def _blocks(planes: Iterator[Plane]) -> Iterator[list[Plane]]:
-    """Gather planes of one shape that follow one another."""
-    block: list[Plane] = []
-    for plane in planes:
-        full = len(block) * plane.image.size >= _PIXELS
-        if block and (full or block[0].image.shape != plane.image.shape):
-            yield block
-            block = []
-        block.append(plane)
-    if block:
-        yield block
+    return Masks.of([plane.id for plane in block], list(masks), {"area_px": area, **figures}, {}).table.cast(_SCHEMA)
 
 
 @torch.no_grad()

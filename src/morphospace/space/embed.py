@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from morphospace._parts import one_batch
-from morphospace.errors import ConfigError, ShapeError, StoreError
+from morphospace.errors import ConfigError, ShapeError
 from morphospace.learn.data import check_noise, collate_stacks
 from morphospace.learn.devices import named_device
 from morphospace.learn.layers import fold_norms
@@ -32,6 +31,7 @@ from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 from morphospace.sky.stacks import COLUMNS, Stack, batch_stacks, stacks
 from morphospace.space.embeddings import Embeddings, EmbeddingsWriter, embeddings_schema
+from morphospace.space.going_on import keys_of, rows_done, write_all
 from morphospace.space.workers import Workers
 
 __all__ = ["Embedder", "embed", "symmetries"]
@@ -58,7 +58,6 @@ _NOVEL_QUANTILE = 0.995
 _NOVEL_SHARE = 0.1
 _FEWEST = 64  # images for which a forward pass is worth its beginning
 _MOST_WORKERS = 16
-SAVE_SECONDS = 300.0  # a part of 64 MiB can take longer; what is not on disk is computed again after a kill
 
 
 def embed(
@@ -116,16 +115,14 @@ def embed(
     kernel = Embedder(run, average=average, encoder=encoder, batch_size=batch_size, device=device)
     schema = kernel.schema(data)
     with EmbeddingsWriter(out, schema, provenance=kernel.provenance(), resume=resume, overwrite=overwrite) as writer:
-        done = _done_rows(writer, data, Path(out)) if resume else 0
-        bar = tqdm(total=len(data), initial=done, unit="image", desc="embed", disable=not sys.stderr.isatty())
-        saved = time.monotonic()
-        with bar:
-            for batch in kernel.run_through(data, done):
+        done = rows_done(writer.done(keys_of(data)), data, Path(out)) if resume else 0
+        with tqdm(total=len(data), initial=done, unit="image", desc="embed", disable=not sys.stderr.isatty()) as bar:
+
+            def append(batch: pa.RecordBatch) -> None:
                 writer.append(batch.select(schema.names))
                 bar.update(batch.num_rows)
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    writer.flush()
-                    saved = time.monotonic()
+
+            write_all(kernel.run_through(data, done), append, writer.flush)
     embeddings = Embeddings.open(out)
     _warn_if_unlike(embeddings, run)
     return embeddings
@@ -361,21 +358,6 @@ def _stacked(group: list[pa.RecordBatch]) -> list[Stack]:
 def _first_stack(data: Cutouts | Samples) -> Iterator[Stack]:
     if len(data):
         yield from stacks(data, [0])
-
-
-def _done_rows(writer: EmbeddingsWriter, data: Cutouts | Samples, out: Path) -> int:
-    """Count the rows that are there, which must be the first of the data, unchanged."""
-    keys = ["id", "sha256"] if isinstance(data, Cutouts) else ["id"]
-    done = writer.done(keys)
-    if isinstance(data, Cutouts):
-        head = data.table(keys).slice(0, done.num_rows)
-        same = done.num_rows <= len(data) and done.equals(head.cast(done.schema))
-    else:
-        same = done.num_rows <= len(data)
-    if not same:
-        msg = f"'{out}' holds other rows than the beginning of these cutouts; embed into another out=, or overwrite it."
-        raise StoreError(msg)
-    return int(done.num_rows)
 
 
 def _warn_if_unlike(embeddings: Embeddings, run: Run) -> None:
