@@ -87,6 +87,23 @@ def test_lof_is_that_of_the_paper():
     np.testing.assert_allclose(anomalies(held(x), "lof", k=k).scores, want, rtol=1e-3)
 
 
+def test_equal_objects_count_once_in_lof():
+    """More of them than neighbours would be infinitely dense, and all around them infinitely odd."""
+    x = crowd()
+    alone = anomalies(held(x), "lof")
+    copies = np.vstack([x, np.repeat(x[3:4], 30, axis=0)])
+    found = anomalies(held(copies), "lof")
+    np.testing.assert_allclose(found.scores[:300], alone.scores, rtol=1e-5)
+    assert (found.scores[300:] == found.scores[3]).all()
+    assert found.top(1).tolist() == [17]
+    assert sorted(found.ranks.tolist()) == list(range(1, 331))
+    assert re.match(r"'o3\d\d' is equal to it, .* times as dense as it does itself", found.reasons[3])
+    equal = anomalies(held(np.ones((20, 4))), "lof", k=5)
+    assert (equal.scores == 1).all()
+    few = anomalies(held(np.vstack([np.ones((20, 4)), np.eye(4)])), "lof")  # fewer places than neighbours
+    assert np.isfinite(few.scores).all()
+
+
 def test_forest_tells_the_cuts_behind_its_score():
     found = anomalies(held(crowd()), "forest")
     cuts, usual = (float(v) for v in re.search(r"([\d.]+) random cuts .* where ([\d.]+)", found.reasons[17]).groups())

@@ -30,6 +30,7 @@ _MOST_ASKED = 2_000  # objects whose nearest neighbour says what is usual
 _NAMED = 3  # neighbours named in a reason
 _EQUAL = 1e-6  # distance of objects that are the same to float32
 _ERROR_COLUMN = "error"
+_DENSER = "its neighbours lie {value:.3g} times as dense as it does itself, where {usual:.3g} is usual"
 _EULER = 0.5772156649
 _ROWS_AT_ONCE = 1 << 15
 
@@ -157,8 +158,8 @@ def anomalies(
     method : {"knn", "forest", "lof", "error"}
         ``"knn"``: the distance to the k-th nearest (Ramaswamy et al. 2000). ``"forest"``: isolation forest of 300 trees
         (Liu, Ting & Zhou 2008): how few random cuts set an object apart, from 0 to 1. ``"lof"``: local outlier factor
-        (Breunig et al. 2000): how much denser its neighbours lie than it does itself. ``"error"``: the column ``error``,
-        with which methods that have a decoder tell how badly it draws an object.
+        (Breunig et al. 2000): how much denser its neighbours lie than it does itself, equal objects counted once.
+        ``"error"``: the column ``error``, with which methods that have a decoder tell how badly it draws an object.
     k : int, from 1 to the number of vectors less 1
         Neighbours for ``knn`` and ``lof``, and for the reasons.
     metric : {"cosine", "euclidean"}
@@ -285,19 +286,23 @@ def _by_forest(x: NDArray[np.float32], seed: int) -> _Scored:
 
 
 def _by_density(among: _Among) -> _Scored:
+    # k neighbours at different places, as the paper has it (remark on its definition 6): else more than k equal
+    # objects would be infinitely dense, and whatever is near them infinitely odd
+    places, which = np.unique(among.x[among.some], axis=0, return_inverse=True)
+    scores = np.ones(len(among.x))
+    if len(places) == 1:
+        return _Scored(scores, _DENSER, scores, 1.0)
     whole = len(among.some) == len(among.x)
-    model = LocalOutlierFactor(n_neighbors=among.k, algorithm="brute", novelty=not whole)
+    model = LocalOutlierFactor(n_neighbors=min(among.k, len(places) - 1), algorithm="brute", novelty=not whole)
     with warnings.catch_warnings():
-        # more than k equal objects: their density is infinite, and they are the least odd, as they should be
+        # more than k that are almost equal: the numbers are large, and right
         warnings.filterwarnings("ignore", message="Duplicate values are leading to incorrect results")
-        model.fit(among.x[among.some])
-    scores = np.empty(len(among.x))
-    scores[among.some] = -model.negative_outlier_factor_
+        model.fit(places)
+    scores[among.some] = -model.negative_outlier_factor_[which.ravel()]
     if not whole:  # a member of the sample would find itself as its nearest neighbour
         others = np.setdiff1d(np.arange(len(among.x)), among.some)
         scores[others] = -model.score_samples(among.x[others])
-    words = "its neighbours lie {value:.3g} times as dense as it does itself, where {usual:.3g} is usual"
-    return _Scored(scores, words, scores, float(np.median(scores)))
+    return _Scored(scores, _DENSER, scores, float(np.median(scores)))
 
 
 def _by_error(emb: Embeddings, rows: Rows) -> _Scored:
