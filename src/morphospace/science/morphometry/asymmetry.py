@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from math import ceil
 from typing import NamedTuple
@@ -20,7 +21,8 @@ _X_TOLERANCE = 1e-2  # pixels
 _F_TOLERANCE = 1e-4
 _NOWHERE = 100.0  # worse than any asymmetry
 _MARGIN = 6.0  # pixels around the circle in which the search goes on without the rest of the image
-_AT_ONCE = 32  # images
+_TOGETHER = 64  # images, whose parts are cut out of them for the search
+_AT_ONCE = 16  # of them, whose planes stay in the processor's cache
 
 
 class Centre(NamedTuple):
@@ -57,8 +59,6 @@ class Turns:
         sides = image.shape[1:]
         self.reach = tuple(side / 2 if reach is None else reach for side in sides)
         self.pad = tuple(2 * ceil(r) + 2 for r in self.reach)
-        # what depends on the nearest whole pixel only is kept for the next point
-        self._nearest = torch.full((len(image), 2), -1, device=image.device)
 
     @cached_property
     def _good(self) -> Tensor:
@@ -71,15 +71,6 @@ class Turns:
     @cached_property
     def _clear(self) -> Tensor:
         return _bordered((~self.masked).to(self.image.dtype).flip(1, 2), self.pad, 1.0)
-
-    @cached_property
-    def _counted(self) -> Tensor:
-        return torch.zeros_like(self.image)
-
-    @cached_property
-    def _running(self) -> Tensor:
-        n, height, width = self.image.shape
-        return self.image.new_zeros((n, 2, height, width + 1))
 
     def cropped(self, rows: Tensor, corner: Tensor, side: int, reach: float) -> Turns:
         """Return squares of images `rows` that begin at `corner`, (n, 2), x and y; what lies beyond is outside."""
@@ -98,27 +89,16 @@ class Turns:
             whole = (2 * at).floor()
             parts.append((2 * at - whole).to(self.image.dtype)[:, None, None])
             starts.append((pad + side - 2 - whole.long()).clamp(0, 2 * pad - 1))
-        height, width = self.image.shape[1:]
-        taps = self._flipped.unfold(1, height + 1, 1).unfold(2, width + 1, 1)[rows, starts[0], starts[1]]
+        taps = _windows(self._flipped, rows, starts, [side + 1 for side in self.image.shape[1:]])
         taps = torch.lerp(taps[:, :, 1:], taps[:, :, :-1], parts[1])
         return torch.lerp(taps[:, 1:], taps[:, :-1], parts[0])
 
-    def _prepare(self, x: Tensor, y: Tensor, rows: Tensor) -> None:
-        """Find which pixels of `rows` count: those that are not masked, nor is what the turn puts on them."""
-        size = torch.tensor([*self.image.shape[1:]], device=rows.device)
-        pad = torch.tensor(self.pad, device=rows.device)
-        nearest = (pad + size - 1 - (2 * torch.stack([y, x], 1) + 0.5).floor().long()).clamp(min=0)
-        nearest = torch.minimum(nearest, 2 * pad)
-        new = (nearest != self._nearest[rows]).any(1)
-        if not new.any():
-            return
-        rows, nearest = rows[new], nearest[new]
-        height, width = self.image.shape[1:]
-        clear = self._clear.unfold(1, height, 1).unfold(2, width, 1)[rows, nearest[:, 0], nearest[:, 1]]
-        clear *= self._good.index_select(0, rows)
-        self._nearest[rows] = nearest
-        self._counted[rows] = clear
-        self._running[rows] = running_sums(torch.stack([self.image.index_select(0, rows).abs() * clear, clear], 1))
+    def counted(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        """Mark pixels of images `rows` that count with 1: they are not masked, nor is what the turn puts on them."""
+        starts = []
+        for at, side, pad in zip((y, x), self.image.shape[1:], self.pad, strict=True):
+            starts.append((pad + side - 1 - (2 * at + 0.5).floor().long()).clamp(0, 2 * pad))
+        return _windows(self._clear, rows, starts, self.image.shape[1:]).mul_(self._good.index_select(0, rows))
 
     def asymmetry(self, points: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
         """Asymmetry (n,) of images `rows` about points (n, 2) within circles.
@@ -135,20 +115,26 @@ class Turns:
         Lotz+ 2004, eq. 10 (Abraham+ 1996; Conselice 2003, eq. 4 without the factor), background off by pixel. A pixel
         counts where neither it nor its partner is masked.
         """
+        parts = (torch.split(values, _AT_ONCE) for values in (points, rows, radius))
+        return torch.cat([self._asymmetry(*part) for part in zip(*parts, strict=True)])
+
+    def _asymmetry(self, points: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
         x, y = points.unbind(1)
-        self._prepare(x, y, rows)
-        difference = (self.turned(x, y, rows).sub_(self.image.index_select(0, rows))).abs_()
-        difference *= self._counted.index_select(0, rows)
-        dtype = difference.dtype
-        circle, radius = circles(x.to(dtype), y.to(dtype)), radius.to(dtype)[:, None]
-        running = running_sums(difference)[:, None]
-        cuts = cut_rows(circle, radius, running.shape[2:])
-        unlike = add_up(running, cuts, torch.arange(len(rows), device=rows.device))[:, 0, 0]
-        light, n_pixels = add_up(self._running, cuts, rows)[:, :, 0].unbind(1)
-        value = torch.where(light > 0, (unlike - n_pixels * self.sky[rows]) / light, _NOWHERE)
+        image, counted = self.image.index_select(0, rows), self.counted(x, y, rows)
+        unlike = self.turned(x, y, rows).sub_(image).abs_().sub_(self.sky[rows, None, None]).mul_(counted)
+        running = running_sums(torch.stack([unlike, image.abs_().mul_(counted)], 1))
+        dtype = image.dtype
+        cuts = cut_rows(circles(x.to(dtype), y.to(dtype)), radius.to(dtype)[:, None], running.shape[2:])
+        sums = add_up(running, cuts, torch.arange(len(rows), device=rows.device))[:, :, 0]
+        value = torch.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], _NOWHERE)
         height, width = self.image.shape[1:]
         away = ((x - (width - 1) / 2).abs() > self.reach[1]) | ((y - (height - 1) / 2).abs() > self.reach[0])
         return torch.where(away, _NOWHERE, value.to(points.dtype))
+
+
+def _windows(planes: Tensor, rows: Tensor, starts: Sequence[Tensor], sides: Sequence[int]) -> Tensor:
+    """Windows of one size of planes `rows`, each from its own corner (n,), row and column."""
+    return planes.unfold(1, sides[0], 1).unfold(2, sides[1], 1)[rows, starts[0], starts[1]]
 
 
 def _bordered(planes: Tensor, pad: tuple[int, ...], value: float) -> Tensor:
@@ -196,10 +182,10 @@ def _search(turns: Turns, start: Tensor, rows: Tensor, radius: Tensor, limit: Te
     """Look for the best points from `start`, (n, 2): near it, and again as far as `limit` where they are not near."""
     best, value = torch.empty_like(start), torch.empty_like(start[:, 0])
     order = radius[rows].argsort()  # images that need parts of like size together
-    for some in torch.split(order, _AT_ONCE):
+    for some in torch.split(order, _TOGETHER):
         best[some], value[some] = _descend(turns, start[some], rows[some], radius, _MARGIN)
     far = torch.nonzero((best - start).abs().amax(1) > _MARGIN - 1)[:, 0]
-    for some in torch.split(far, _AT_ONCE):
+    for some in torch.split(far, _TOGETHER):
         reach = float(limit[rows[some]].max()) + _MARGIN if len(some) else 0.0
         best[some], value[some] = _descend(turns, start[some], rows[some], radius, reach)
     return best, value
