@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from morphospace.errors import ConfigError, DataError, ShapeError
 from morphospace.space.clustering.choose import choose_k, count_distinct
 from morphospace.space.clustering.fit import Plan, fit_dpgmm, fit_gmm, fit_kmeans
+from morphospace.space.clustering.models import Centres
 from morphospace.space.clustering.reduction import Reduction, fit_reduction
+from morphospace.space.clustering.result import label_rows
 from morphospace.space.clustering.stability import jaccards, rands, resample_stability
 from morphospace.space.clustering.tables import compare
-from morphospace.space.clustering.validity import counts_above, measure, overlap_matrix, simplified_silhouette
+from morphospace.space.clustering.validity import counts_above, measure, overlap_matrix, to_centroids
 
 
 def groups(n=120, k=3, d=4, seed=0, spread=0.8):
@@ -49,6 +52,24 @@ def test_rows_in_no_cluster_have_no_part():
     some = labels.copy()
     some[::7] = -1
     assert measure(x, some)[0] == measure(x[some >= 0], some[some >= 0])[0]
+    expected = calinski_harabasz_score(x[some >= 0], some[some >= 0])
+    assert measure(x, some).calinski_harabasz == pytest.approx(expected)
+
+
+def test_many_rows_are_never_held_in_float64():
+    """A million vectors of 128 numbers in float64 are 1 GB."""
+    vectors = np.random.default_rng(0).normal(size=(200_000, 16)).astype(np.float32)
+    rows, x = fit_reduction(vectors, "euclidean", None, 0)(vectors)
+    assert x.dtype == np.float32
+    model = Centres(np.eye(16)[:3], 1.0)
+    tracemalloc.start()
+    labels = label_rows(model.memberships(x))
+    model.typicality(x, labels)
+    to_centroids(x, labels)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rows) == len(x)
+    assert most < vectors.nbytes
 
 
 def test_simplified_silhouette_by_hand():
@@ -59,7 +80,7 @@ def test_simplified_silhouette_by_hand():
         distance = [np.linalg.norm(row - center) for center in centers]
         a, b = distance[label], min(d for c, d in enumerate(distance) if c != label)
         values.append((b - a) / max(a, b))
-    assert simplified_silhouette(x, labels) == pytest.approx(np.mean(values))
+    assert to_centroids(x, labels)[0] == pytest.approx(np.mean(values))
     assert measure(x, labels).simplified_silhouette == pytest.approx(np.mean(values))
 
 

@@ -33,7 +33,7 @@ _SIZED = ("dpgmm", "hdbscan")
 
 _logger = logging.getLogger(__name__)
 
-Float = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 Int = NDArray[np.int64]
 
 
@@ -199,7 +199,7 @@ def _check(method: str, k: int | str, metric: str, min_size: int | None, resampl
         raise ConfigError(msg)
 
 
-def _check_rows(emb: Embeddings, x: Float, k: int | str) -> int:
+def _check_rows(emb: Embeddings, x: Real, k: int | str) -> int:
     """Count the different vectors, as far as it matters."""
     if len(x) == 0:
         msg = f"no row of embeddings {emb.name} has a vector, so there is nothing to group."
@@ -216,7 +216,7 @@ def _check_rows(emb: Embeddings, x: Float, k: int | str) -> int:
 
 
 def _choose(
-    emb: Embeddings, x: Float, reduction: Reduction, k: int | str, method: str, n_distinct: int, seed: int
+    emb: Embeddings, x: Real, reduction: Reduction, k: int | str, method: str, n_distinct: int, seed: int
 ) -> Choice:
     if not isinstance(k, str):
         return Choice(k, {})
@@ -230,7 +230,7 @@ def _choose(
     return choose_k(x, most=most, seed=seed)
 
 
-def _fitted(x: Float, asked: _Asked) -> Fit:
+def _fitted(x: Real, asked: _Asked) -> Fit:
     """Fit, drop what died, and number the rest by size."""
     model, score = FITS[asked.method](x, asked.plan())
     alive, least = _alive(model, x, asked)
@@ -241,17 +241,17 @@ def _fitted(x: Float, asked: _Asked) -> Fit:
     return Fit(model.take(_by_size(model, x)), score)
 
 
-def _alive(model: Model, x: Float, asked: _Asked) -> tuple[Int, int]:
+def _alive(model: Model, x: Real, asked: _Asked) -> tuple[Int, int]:
     """Find the clusters with enough rows, or the largest where none has."""
     counts = _counts(model, x)
     least = asked.min_size if asked.method == "dpgmm" else 1
     return np.flatnonzero(counts >= min(least, int(counts.max(initial=0)))), least
 
 
-def _again(asked: _Asked) -> Callable[[Float, int], Int]:
+def _again(asked: _Asked) -> Callable[[Real, int], Int]:
     """Fit resamples as the whole was."""
 
-    def refit(x: Float, number: int) -> Int:
+    def refit(x: Real, number: int) -> Int:
         plan = asked.plan(again=number)
         model = FITS[asked.method](x, plan._replace(k=min(plan.k, count_distinct(x, plan.k)))).model
         return label_rows(model.take(_alive(model, x, asked)[0]).memberships(x))
@@ -259,13 +259,13 @@ def _again(asked: _Asked) -> Callable[[Float, int], Int]:
     return refit
 
 
-def _counts(model: Model, x: Float) -> Int:
+def _counts(model: Model, x: Real) -> Int:
     found = model.memberships(x)
     labels = label_rows(found)
     return np.bincount(labels[labels >= 0], minlength=found.shape[1]).astype(np.int64)
 
 
-def _by_size(model: Model, x: Float) -> Int:
+def _by_size(model: Model, x: Real) -> Int:
     counts = _counts(model, x)
     return np.lexsort((np.arange(len(counts)), -counts))
 
@@ -273,7 +273,7 @@ def _by_size(model: Model, x: Float) -> Int:
 def _result(
     emb: Embeddings,
     method: str,
-    placed: tuple[Int, Float],
+    placed: tuple[Int, Real],
     fitted: tuple[Reduction, Model],
     stability: Stability,
     told: Mapping[str, Any],

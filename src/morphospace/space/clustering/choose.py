@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Choice(NamedTuple):
     """BIC of each number tried; lower is better."""
 
 
-def choose_k(x: NDArray[np.float64], *, most: int, seed: int) -> Choice:
+def choose_k(x: NDArray[np.floating[Any]], *, most: int, seed: int) -> Choice:
     """Choose the number of clusters by the BIC (Schwarz 1978) of Gaussian mixtures with full covariances.
 
     Parameters
@@ -64,7 +64,7 @@ def choose_k(x: NDArray[np.float64], *, most: int, seed: int) -> Choice:
     return Choice(best, tried)
 
 
-def count_distinct(x: NDArray[np.float64], enough: int) -> int:
+def count_distinct(x: NDArray[np.floating[Any]], enough: int) -> int:
     """Count different rows, at least up to `enough`."""
     for n in (8 * enough, len(x)):
         found = len(np.unique(x[:n], axis=0))

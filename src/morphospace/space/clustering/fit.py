@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from morphospace.space.clustering.models import Centres, Density, Mixture, Model
 __all__ = ["FITS", "Fit", "Plan"]
 
 Float = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 _REGULAR = 1e-4  # added to variances, which are about 1 along the first axis
 _STEPS = 300
@@ -46,12 +47,12 @@ class Fit(NamedTuple):
     """k-means: sum of squared distances; gmm: BIC; dpgmm: lower bound; hdbscan: share of rows in a cluster."""
 
 
-def fit_kmeans(x: Float, plan: Plan) -> Fit:
+def fit_kmeans(x: Real, plan: Plan) -> Fit:
     """Fit k-means by Lloyd's algorithm, started by k-means++."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)  # raised just where points coincide
         try:
-            found = KMeans(plan.k, n_init=plan.n_starts, random_state=plan.seed).fit(x.astype(np.float32))
+            found = KMeans(plan.k, n_init=plan.n_starts, random_state=plan.seed).fit(x.astype(np.float32, copy=False))
         except ConvergenceWarning:
             raise _too_many(plan.k) from None
     centers = np.asarray(found.cluster_centers_, dtype=np.float64)
@@ -60,8 +61,9 @@ def fit_kmeans(x: Float, plan: Plan) -> Fit:
     return Fit(Centres(centers, variance), float(found.inertia_))
 
 
-def fit_gmm(x: Float, plan: Plan) -> Fit:
+def fit_gmm(x: Real, plan: Plan) -> Fit:
     """Fit a Gaussian mixture with full covariances by expectation maximisation, started by k-means."""
+    x = x.astype(np.float64, copy=False)
     model = GaussianMixture(plan.k, n_init=plan.n_starts, random_state=plan.seed, reg_covar=_REGULAR, max_iter=_STEPS)
     with _quiet_em():
         model.fit(x)
@@ -70,8 +72,9 @@ def fit_gmm(x: Float, plan: Plan) -> Fit:
     return Fit(Mixture(np.asarray(model.means_), factors, offsets), float(model.bic(x)))
 
 
-def fit_dpgmm(x: Float, plan: Plan) -> Fit:
+def fit_dpgmm(x: Real, plan: Plan) -> Fit:
     """Fit a Dirichlet-process mixture by variational inference (Blei & Jordan 2006), k components at most."""
+    x = x.astype(np.float64, copy=False)
     model = BayesianGaussianMixture(
         n_components=plan.k,
         n_init=plan.n_starts,
@@ -94,25 +97,26 @@ def fit_dpgmm(x: Float, plan: Plan) -> Fit:
     return Fit(Mixture(np.asarray(model.means_), factors, offsets), float(model.lower_bound_))
 
 
-def fit_hdbscan(x: Float, plan: Plan) -> Fit:
+def fit_hdbscan(x: Real, plan: Plan) -> Fit:
     """Fit HDBSCAN: the clusters that last longest while the density rises."""
+    points = x.astype(np.float64)  # a copy, which the model keeps
     if len(x) < 2:  # a resample of very few rows
         nothing = np.zeros(len(x))
-        return Fit(Density(x.copy(), np.full(len(x), -1), nothing, nothing, np.zeros(0), 1), 0.0)
+        return Fit(Density(points, np.full(len(x), -1), nothing, nothing, np.zeros(0), 1), 0.0)
     n = min(max(2, plan.min_size // 2), len(x))
-    found = HDBSCAN(min_cluster_size=plan.min_size, min_samples=n, copy=True).fit(x)
+    found = HDBSCAN(min_cluster_size=plan.min_size, min_samples=n, copy=True).fit(points)
     labels = np.asarray(found.labels_, dtype=np.int64)
     k = int(labels.max(initial=-1)) + 1
-    distance, _ = NearestNeighbors(n_neighbors=n).fit(x).kneighbors(x)
+    distance, _ = NearestNeighbors(n_neighbors=n).fit(points).kneighbors(points)
     core = distance[:, -1]
     reach = np.zeros(k)
     for c in range(k):
-        reach[c] = _widest_step(x[labels == c], core[labels == c])
+        reach[c] = _widest_step(points[labels == c], core[labels == c])
     strength = np.asarray(found.probabilities_, dtype=np.float64)
-    return Fit(Density(x.copy(), labels, strength, core, reach, n), float((labels >= 0).mean()))
+    return Fit(Density(points, labels, strength, core, reach, n), float((labels >= 0).mean()))
 
 
-FITS: dict[str, Callable[[Float, Plan], Fit]] = {
+FITS: dict[str, Callable[[Real, Plan], Fit]] = {
     "kmeans": fit_kmeans,
     "gmm": fit_gmm,
     "dpgmm": fit_dpgmm,

@@ -14,6 +14,8 @@ from sklearn.neighbors import NearestNeighbors
 __all__ = ["MODELS", "Centres", "Density", "Mixture", "Model"]
 
 Float = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
+Memberships = NDArray[np.float32]
 Int = NDArray[np.int64]
 
 _ROWS_AT_ONCE = 1 << 14
@@ -28,10 +30,10 @@ class Model(Protocol):
     def centers(self) -> Float:
         """Mean of each cluster, (k, d)."""
 
-    def memberships(self, x: Float) -> Float:
+    def memberships(self, x: Real) -> Memberships:
         """Give the membership of each row in each cluster, (N, k); a row of zeros belongs to none."""
 
-    def typicality(self, x: Float, labels: Int) -> Float:
+    def typicality(self, x: Real, labels: Int) -> Float:
         """Say how typical each row is of its cluster, (N,): higher is more; NaN for rows in none."""
 
     def take(self, which: Int) -> Model:
@@ -52,16 +54,16 @@ class Centres:
     centers: Float  # (k, d)
     variance: float  # s^2
 
-    def memberships(self, x: Float) -> Float:
+    def memberships(self, x: Real) -> Memberships:
         """Give p_c, (N, k), each row adding up to 1."""
         return _by_blocks(x, len(self.centers), self._block)
 
     def _block(self, x: Float) -> Float:
         return np.asarray(softmax(-_squared(x, self.centers) / (2 * self.variance), axis=1))
 
-    def typicality(self, x: Float, labels: Int) -> Float:
+    def typicality(self, x: Real, labels: Int) -> Float:
         """Give minus the distance to the own centre, (N,); NaN for rows in none."""
-        return _own(x, labels, lambda rows, c: -np.sqrt(((rows - self.centers[c]) ** 2).sum(axis=1)))
+        return -_to_centers(x, labels, self.centers)
 
     def take(self, which: Int) -> Self:
         """Keep some clusters, in the order given."""
@@ -85,7 +87,7 @@ class Mixture:
     factors: Float  # (k, d, d), P_c: the Cholesky factor of the precision
     offsets: Float  # (k,)
 
-    def memberships(self, x: Float) -> Float:
+    def memberships(self, x: Real) -> Memberships:
         """Give p_c, (N, k), each row adding up to 1."""
         return _by_blocks(x, len(self.centers), self._block)
 
@@ -95,7 +97,7 @@ class Mixture:
             scores[:, c] = self.offsets[c] - 0.5 * ((x @ factor - mean @ factor) ** 2).sum(axis=1)
         return np.asarray(softmax(scores, axis=1))
 
-    def typicality(self, x: Float, labels: Int) -> Float:
+    def typicality(self, x: Real, labels: Int) -> Float:
         """Give minus the Mahalanobis distance to the own mean, (N,); NaN for rows in none."""
 
         def of(rows: Float, c: int) -> Float:
@@ -145,13 +147,19 @@ class Density:
             ]
         ).reshape(len(self.reach), self.points.shape[1])
 
-    def memberships(self, x: Float) -> Float:
+    def memberships(self, x: Real) -> Memberships:
         """Give the strength in the own cluster and 0 elsewhere, (N, k)."""
-        found = np.zeros((len(x), len(self.reach)))
-        if not found.size:
-            return found
+        k = len(self.reach)
+        if k == 0:
+            return np.zeros((len(x), 0), np.float32)
         n = min(len(self.points), max(self.n_neighbors, 2))
-        distance, near = NearestNeighbors(n_neighbors=n).fit(self.points).kneighbors(x)
+        tree = NearestNeighbors(n_neighbors=n).fit(self.points)
+        return _by_blocks(x, k, lambda rows: self._block(rows, tree))
+
+    def _block(self, x: Float, tree: NearestNeighbors) -> Float:
+        found = np.zeros((len(x), len(self.reach)))
+        distance, near = tree.kneighbors(x)
+        n = distance.shape[1]
         core = distance[:, min(self.n_neighbors, n) - 1]
         mutual = np.maximum(np.maximum(distance, core[:, None]), self.core[near])
         rows = np.arange(len(x))
@@ -165,16 +173,14 @@ class Density:
         found[rows[member], label[member]] = np.maximum(strength[member], _LEAST)
         return found
 
-    def typicality(self, x: Float, labels: Int) -> Float:
+    def typicality(self, x: Real, labels: Int) -> Float:
         """Give the strength of membership, (N,), those of one strength by nearness to the centre; NaN in none."""
-        strength, centers = self.memberships(x), self.centers
-
-        def of(rows: Float, c: int) -> Float:
-            distance = np.sqrt(((rows - centers[c]) ** 2).sum(axis=1))
+        strength, found = self.memberships(x), _to_centers(x, labels, self.centers)
+        for c in range(len(self.reach)):
+            distance = found[labels == c]
             nearness = distance / max(float(distance.max(initial=0.0)), np.finfo(float).tiny)
-            return np.asarray(strength[labels == c, c] - 1e-3 * nearness)
-
-        return _own(x, labels, of)
+            found[labels == c] = strength[labels == c, c] - 1e-3 * nearness
+        return found
 
     def take(self, which: Int) -> Self:
         """Keep some clusters, in the order given; members of the others become noise."""
@@ -210,18 +216,26 @@ MODELS: dict[str, type[Centres] | type[Mixture] | type[Density]] = {
 }
 
 
-def _own(x: Float, labels: Int, of: Callable[[Float, int], Float]) -> Float:
-    """Ask for each row by its own cluster; NaN for rows in none."""
+def _own(x: Real, labels: Int, of: Callable[[Float, int], Float]) -> Float:
+    """Ask for each row by its own cluster, some rows at a time; NaN for rows in none."""
     found = np.full(len(x), np.nan)
-    for c in range(int(labels.max(initial=-1)) + 1):
-        found[labels == c] = of(x[labels == c], c)
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        mine = labels[start : start + _ROWS_AT_ONCE]
+        for c in np.unique(mine[mine >= 0]).tolist():
+            rows = start + np.flatnonzero(mine == c)
+            found[rows] = of(x[rows].astype(np.float64), c)
     return found
 
 
-def _by_blocks(x: Float, k: int, of_block: Callable[[Float], Float]) -> Float:
-    found = np.empty((len(x), k))
+def _to_centers(x: Real, labels: Int, centers: Float) -> Float:
+    """Distance of each row to the centre of its own cluster, (N,); NaN for rows in none."""
+    return _own(x, labels, lambda rows, c: np.sqrt(((rows - centers[c]) ** 2).sum(axis=1)))
+
+
+def _by_blocks(x: Real, k: int, of_block: Callable[[Float], Float]) -> Memberships:
+    found = np.empty((len(x), k), np.float32)
     for start in range(0, len(x), _ROWS_AT_ONCE):
-        found[start : start + _ROWS_AT_ONCE] = of_block(x[start : start + _ROWS_AT_ONCE])
+        found[start : start + _ROWS_AT_ONCE] = of_block(x[start : start + _ROWS_AT_ONCE].astype(np.float64))
     return found
 
 

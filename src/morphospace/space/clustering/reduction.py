@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,6 +16,7 @@ from morphospace.errors import ConfigError, ShapeError
 __all__ = ["Reduction", "fit_reduction"]
 
 Float = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 _ROWS_AT_ONCE = 1 << 15
 _SHORTEST = 1e-30  # a shorter vector counts as zero, as for search
@@ -52,7 +54,7 @@ class Reduction:
         """Number of dimensions after the reduction."""
         return len(self.divisor) if self.axes is None else len(self.axes)
 
-    def __call__(self, vectors: ArrayLike) -> tuple[NDArray[np.int64], Float]:
+    def __call__(self, vectors: ArrayLike) -> tuple[NDArray[np.int64], Real]:
         """Reduce vectors.
 
         Parameters
@@ -63,7 +65,8 @@ class Reduction:
         -------
         rows : array of int64, (V,)
             Those that can be placed: finite and, under the cosine, not zero.
-        x : array of float64, (V, d)
+        x : array, (V, d)
+            float64 along axes, else float32, as many bytes as the vectors have.
 
         Raises
         ------
@@ -75,7 +78,7 @@ class Reduction:
             msg = f"vectors must be (N, {len(self.divisor)}) as those that were clustered; got shape {given.shape}."
             raise ShapeError(msg)
         rows = _usable(given, self.metric)
-        x = np.empty((len(rows), self.dims))
+        x = np.empty((len(rows), self.dims), np.float32 if self.axes is None else np.float64)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(start, start + _ROWS_AT_ONCE)
             x[some] = self._reduce(given[rows[some]])
@@ -123,8 +126,7 @@ def fit_reduction(vectors: NDArray[np.float32], metric: str, dims: int | None, s
     rows = _usable(vectors, metric)
     shift, divisor = np.zeros(vectors.shape[1]), np.ones(vectors.shape[1])
     if metric == "euclidean" and len(rows):
-        shift = vectors[rows].mean(axis=0, dtype=np.float64)
-        spread = vectors[rows].std(axis=0, dtype=np.float64, ddof=min(1, len(rows) - 1))
+        shift, spread = _mean_and_spread(vectors, rows)
         flat = spread <= np.finfo(np.float32).eps * np.abs(shift)  # rounding, not spread
         divisor = np.where(flat, np.inf, spread)
     sample = rows
@@ -139,9 +141,21 @@ def fit_reduction(vectors: NDArray[np.float32], metric: str, dims: int | None, s
     return Reduction(metric, shift, divisor, axes, axes @ model.mean_, float(model.explained_variance_ratio_.sum()))
 
 
+def _mean_and_spread(vectors: Real, rows: NDArray[np.int64]) -> tuple[Float, Float]:
+    """Give mean and standard deviation (``ddof=1``) in float64, of some rows at a time."""
+    blocks = np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE))
+    mean = np.sum([vectors[some].sum(axis=0, dtype=np.float64) for some in blocks], axis=0) / len(rows)
+    square = np.sum([((vectors[some] - mean) ** 2).sum(axis=0) for some in blocks], axis=0)
+    return mean, np.sqrt(square / max(1, len(rows) - 1))
+
+
 def _usable(vectors: NDArray[Any], metric: str) -> NDArray[np.int64]:
-    good = np.isfinite(vectors).all(axis=1)
-    return np.flatnonzero(good & (np.abs(vectors) > _SHORTEST).any(axis=1) if metric == "cosine" else good)
+    good = np.empty(len(vectors), dtype=np.bool_)
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        some = vectors[start : start + _ROWS_AT_ONCE]
+        fine = np.isfinite(some).all(axis=1)
+        good[start : start + len(some)] = fine & (np.abs(some) > _SHORTEST).any(axis=1) if metric == "cosine" else fine
+    return np.flatnonzero(good)
 
 
 def _normalised(vectors: NDArray[Any], metric: str, shift: Float, divisor: Float) -> Float:

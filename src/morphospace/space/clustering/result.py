@@ -199,7 +199,7 @@ class Clusters:
         return keep(emb, "clusters", name or self.method, self.table(), self.about(), arrays, overwrite=overwrite)
 
 
-def label_rows(memberships: NDArray[np.float64]) -> Int:
+def label_rows(memberships: NDArray[np.float32]) -> Int:
     """Give the cluster with the highest membership, (N,); -1 where all are 0."""
     if memberships.shape[1] == 0:
         return np.full(len(memberships), -1, dtype=np.int64)

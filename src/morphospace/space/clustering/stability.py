@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from sklearn.metrics.cluster import contingency_matrix
 __all__ = ["Stability", "jaccards", "rands", "resample_stability"]
 
 Float = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 Int = NDArray[np.int64]
 
 _MOST = 10_000  # rows drawn in a resample
@@ -34,9 +35,9 @@ class Stability(NamedTuple):
 
 
 def resample_stability(
-    x: Float,
+    x: Real,
     labels: Int,
-    refit: Callable[[Float, int], Int],
+    refit: Callable[[Real, int], Int],
     *,
     distinct: bool,
     n_resamples: int,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import calinski_harabasz_score, silhouette_samples
+from sklearn import config_context
+from sklearn.metrics import silhouette_samples
 
-__all__ = ["ABOVE", "Validity", "counts_above", "measure", "overlap_matrix", "simplified_silhouette"]
+__all__ = ["ABOVE", "Validity", "counts_above", "measure", "overlap_matrix", "to_centroids"]
 
 Float = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 Int = NDArray[np.int64]
 
 ABOVE = (0.5, 0.7, 0.9, 0.95, 0.99)
 _SAMPLE = 5_000  # rows compared with one another for the silhouette
 _ROWS_AT_ONCE = 1 << 14
+_MEBIBYTES = 32  # of distances held at a time
 
 
 class Validity(NamedTuple):
@@ -34,7 +38,7 @@ class Validity(NamedTuple):
     """Variance between the clusters over that within, each per degree of freedom (Calinski & Harabasz 1974, eq. 3)."""
 
 
-def measure(x: Float, labels: Int, *, seed: int = 0) -> Validity:
+def measure(x: Real, labels: Int, *, seed: int = 0) -> Validity:
     """Measure clusters in the space that they were found in.
 
     Parameters
@@ -46,46 +50,64 @@ def measure(x: Float, labels: Int, *, seed: int = 0) -> Validity:
         Of the sample.
     """
     k = int(labels.max(initial=-1)) + 1
-    member = labels >= 0
-    x, labels = (x, labels) if member.all() else (x[member], labels[member])
+    rows = np.flatnonzero(labels >= 0)
     nothing = np.full(k, np.nan)
-    n_found = len(np.unique(labels))
-    if not 2 <= n_found < len(x):
+    if not 2 <= len(np.unique(labels[rows])) < len(rows):
         return Validity(np.nan, nothing, 0, np.nan, np.nan)
-    rows = np.arange(len(x))
-    if len(x) > _SAMPLE:
-        rows = np.sort(np.random.default_rng(seed).choice(len(x), _SAMPLE, replace=False))
+    simplified, ratio = to_centroids(x, labels)
+    if len(rows) > _SAMPLE:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), _SAMPLE, replace=False))]
     mean, each = np.nan, nothing
     if 2 <= len(np.unique(labels[rows])) < len(rows):
-        values = silhouette_samples(x[rows], labels[rows])
+        with config_context(working_memory=_MEBIBYTES):
+            values = silhouette_samples(x[rows], labels[rows])
         mean = float(values.mean())
         each = np.array([values[labels[rows] == c].mean() if (labels[rows] == c).any() else np.nan for c in range(k)])
-    simplified = simplified_silhouette(x, labels)
-    varies = bool((x != x[0]).any())
-    return Validity(mean, each, len(rows), simplified, float(calinski_harabasz_score(x, labels)) if varies else np.nan)
+    return Validity(mean, each, len(rows), simplified, ratio)
 
 
-def simplified_silhouette(x: Float, labels: Int) -> float:
-    """Compute the silhouette to centroids, the mean over all rows.
+def to_centroids(x: Real, labels: Int) -> tuple[float, float]:
+    """Compute what needs distances to centroids only, some rows at a time: a million in float64 would be 1 GB.
 
     Parameters
     ----------
     x : array, (N, d)
     labels : array of int, (N,)
-        Each at least 0; two different ones at least.
+        Two different ones at least; rows with -1 have no part.
+
+    Returns
+    -------
+    simplified_silhouette, calinski_harabasz : float
+        The second is NaN where all rows are equal, and 1 where those of each cluster are, as scikit-learn has it.
     """
-    _, place = np.unique(labels, return_inverse=True)
-    centers = np.array([x[place == c].mean(axis=0) for c in range(int(place.max()) + 1)])
-    total = 0.0
-    for start in range(0, len(x), _ROWS_AT_ONCE):
-        some, mine = x[start : start + _ROWS_AT_ONCE], place[start : start + _ROWS_AT_ONCE]
+    found, place = np.unique(labels, return_inverse=True)
+    place -= int(found[0] < 0)  # so that -1 stays -1
+    k = int(place.max()) + 1
+    sums, counts = np.zeros((k, x.shape[1])), np.bincount(place[place >= 0], minlength=k)
+    for some, mine in _members(x, place):
+        for c in np.unique(mine):
+            sums[c] += some[mine == c].sum(axis=0)
+    centers = sums / counts[:, None]
+    total = within = 0.0
+    for some, mine in _members(x, place):
         distance = np.stack([np.sqrt(((some - center) ** 2).sum(axis=1)) for center in centers], axis=1)
         rows = np.arange(len(some))
         own = distance[rows, mine]
         distance[rows, mine] = np.inf
         other = distance.min(axis=1)
         total += float(((other - own) / np.maximum(np.maximum(own, other), np.finfo(float).tiny)).sum())
-    return total / len(x)
+        within += float((own**2).sum())
+    n = int(counts.sum())
+    between = float((counts * ((centers - sums.sum(axis=0) / n) ** 2).sum(axis=1)).sum())
+    if within == 0:
+        return total / n, 1.0 if between else np.nan
+    return total / n, between * (n - k) / (within * (k - 1))
+
+
+def _members(x: Real, place: Int) -> Iterator[tuple[Float, Int]]:
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        mine = place[start : start + _ROWS_AT_ONCE]
+        yield x[start : start + _ROWS_AT_ONCE][mine >= 0].astype(np.float64), mine[mine >= 0]
 
 
 def overlap_matrix(probabilities: NDArray[Any], labels: Int) -> Float:
