@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import sys
 import types
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import nn
 
+from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, MissingDependencyError, StoreError
 from morphospace.learn.encoders import encoder
 from morphospace.learn.encoders.timm import timm_encoder
 from morphospace.learn.methods.base import Batch
 from morphospace.learn.settings import Loop
+from morphospace.runs import Run
 from morphospace.science.finetune import Tuning, finetune, predict_images, trained_on
+from morphospace.science.prediction import Prediction
 from morphospace.science.supervised import Supervised, blocks_of
 from morphospace.science.votes import dirichlet_multinomial_loss
+from morphospace.sky.cutouts import Cutout, CutoutsWriter
 from small_runs import EAGER, LOOKS, PLAIN, Own, fit, tiny
 
 N = 24
@@ -344,3 +351,96 @@ def test_timm_missing_or_unknown_is_told(timm, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'morphospace\[timm\]'"):
         timm_encoder("vit")
+
+
+# the command
+
+
+@pytest.fixture(scope="module")
+def cutouts(tmp_path_factory):
+    """Thirty small and large squares; the last ten without a label."""
+    path = tmp_path_factory.mktemp("tuned") / "d.cutouts"
+    rng = np.random.default_rng(0)
+    with CutoutsWriter(path, columns={"kind": pa.string(), "row": pa.int64()}) as writer:
+        for i in range(30):
+            image, size = rng.normal(size=(1, 12, 12)).astype("f4"), 2 + 4 * (i % 2)
+            image[0, 3 : 3 + size, 3 : 3 + size] += 20
+            kind = ["small", "large"][i % 2] if i < 20 else None
+            known = {"level": (0.0,), "sigma": (1.0,)}
+            writer.append(Cutout(f"n{i}", image, columns={"kind": kind, "row": i}, **known))
+    return path
+
+
+def test_command_trains_from_scratch_and_on_and_predicts(cutouts, tmp_path, capsys):
+    fast = ["--epochs", "8", "--batch-size", "8", "--device", "cpu", "--precision", "32-true", "--quiet", "--json"]
+    scratch, on = str(tmp_path / "scratch"), str(tmp_path / "on")
+    words = ["finetune", "light", str(cutouts), "kind", "--out", scratch, "--size", "12", "--scale", "pixel", *fast]
+    state = torch.random.get_rng_state()
+    assert main([*words, "--lr", "0.01"]) == 0
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert json.loads(capsys.readouterr().out)["n_trained_on"] == 20
+    assert Run.open(scratch).config["views"]
+    assert (
+        main(["finetune", scratch, str(cutouts), "kind", "--out", on, "--where", "row < 10", "--blocks", "1", *fast])
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["n_trained_on"] == 10
+    assert Run.open(on).config["method"]["blocks"] == 1
+    out = tmp_path / "p.parquet"
+    assert main(["predict", str(cutouts), "--model", scratch, "--average", "d4", "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["n"], told["n_trained_on"], told["names"]) == (30, 20, ["large", "small"])
+    found = Prediction.open(out)
+    assert (found.classes == np.array(["small", "large"] * 15)).mean() > 0.9
+    assert main(["predict", str(cutouts), "--model", on]) == 0
+    assert "trained on 10 of them" in capsys.readouterr().out
+
+
+def test_command_takes_labels_from_a_table(cutouts, tmp_path, capsys):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,size\n" + "".join(f"n{i},{1.5 + 4 * (i % 2)}\n" for i in range(8)))
+    out = str(tmp_path / "run")
+    words = ["finetune", "starter", str(cutouts), "size", "--labels", str(labels), "--blocks", "0", "--epochs", "1"]
+    assert main([*words, "--out", out, "--device", "cpu", "--quiet"]) == 0
+    assert "trained on 8 labelled objects" in capsys.readouterr().out
+    assert main(["predict", str(cutouts), "--model", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "values"
+
+
+def test_command_tells_what_does_not_fit(cutouts, tmp_path, capsys):
+    out = str(tmp_path / "run")
+
+    def told(status, *words):
+        assert main([*words]) == status, words
+        return " ".join(capsys.readouterr().err.split())
+
+    data = str(cutouts)
+    assert "no run and no encoder 'lihgt'; did you mean 'light'" in told(
+        1, "finetune", "lihgt", data, "kind", "--out", out
+    )
+    scratch = ("finetune", "starter", data, "kind", "--out", out, "--size", "9")
+    assert "--size is for an encoder from scratch (astrovader, light" in told(2, *scratch)
+    preset = ("finetune", "starter", data, "kind", "--out", out, "--views", "radio")
+    assert "--views is for an encoder from scratch" in told(2, *preset)
+    assert "no column 'kin'; did you mean 'kind'" in told(1, "finetune", "starter", data, "kin", "--out", out)
+    model = ("predict", data, "--model", str(tmp_path / "none"))
+    assert "is not there; give a predictor that predict --save wrote, or a run of finetune" in told(1, *model)
+    assert "is no run: it has no run.toml" in told(1, "predict", data, "--model", data)
+    part = told(2, "predict", data, "--model", data, "--part", "a=row")
+    assert "is a run, which looks at images alone; leave --part out" in part
+    assert "--average needs --model with a run of finetune" in told(2, "predict", data, "kind", "--average", "d4")
+
+
+def test_finetune_leaves_the_random_state_alone(tmp_path):
+    network = tiny()
+    start = copy.deepcopy(network)
+    state = torch.random.get_rng_state()
+    how = Tuning(batch_size=8, loop=PLAIN, dropout=0.5)
+    run = finetune(network, Discs(), labels=kinds(), out=tmp_path / "a", views=LOOKS, epochs=1, seed=5, tuning=how)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.rand(3)  # the head starts from the seed, whatever the caller drew before
+    again = finetune(
+        copy.deepcopy(start), Discs(), labels=kinds(), out=tmp_path / "b", views=LOOKS, epochs=1, seed=5, tuning=how
+    )
+    for key, value in run.tensors().items():
+        assert torch.equal(value, again.tensors()[key]), key

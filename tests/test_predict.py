@@ -440,6 +440,6 @@ def test_command_predicts_saves_and_predicts_again(tmp_path, capsys):
     assert main(["predict", str(tmp_path / "e.emb")]) == 2
     assert main(["predict", str(tmp_path / "e.emb"), "kind", "--part", "v"]) == 2
     assert main([*again, "--where", "snr > 3"]) == 2
-    assert "--where is for learning" in " ".join(capsys.readouterr().err.split())
+    assert "--where is for learning, and --model" in " ".join(capsys.readouterr().err.split())
     assert main([*again, "--n-folds", "3"]) == 2
-    assert "--n-folds is for learning" in " ".join(capsys.readouterr().err.split())
+    assert "--n-folds is for learning, and --model" in " ".join(capsys.readouterr().err.split())

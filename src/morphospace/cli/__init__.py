@@ -35,6 +35,7 @@ VERBS = {
     "generate": ("morphospace.cli.generate", "Make images with an autoencoder, and read what it has learned."),
     "measure": ("morphospace.cli.science", "Measure the shape of every object by the classical definitions."),
     "predict": ("morphospace.cli.predict", "Predict classes, values or votes from labels, fused with tables."),
+    "finetune": ("morphospace.cli.finetune", "Train an encoder with labels, from a run or from scratch."),
     "relate": ("morphospace.cli.relate", "Say what the axes of a space mean: against shapes and tables, as a page."),
     "segment": ("morphospace.cli.faint", "Find the pixels of every object, and keep them as masks."),
     "export": ("morphospace.cli.space", "Write embeddings for TOPCAT, Excel, TensorBoard and others."),

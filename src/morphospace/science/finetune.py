@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +36,7 @@ from morphospace.sky.stacks import stacks
 from morphospace.space.embed import symmetries
 from morphospace.space.embeddings import Embeddings
 
-__all__ = ["Tuning", "finetune", "predict_images", "trained_on"]
+__all__ = ["Tuning", "finetune", "predict_images", "seeded", "trained_on"]
 
 _LABELS = "labels.json"
 _BATCH = 256
@@ -131,8 +132,14 @@ def finetune(
         Folder of the new run; must be new, unless `resume`.
     views : Views, optional
         How images are prepared and varied; those of the run, or the preset of `train`.
-    epochs, lr, seed, resume
-        As for `train`; the seed also decides the start of the head.
+    epochs : int, >= 1
+        How often the labelled images are seen.
+    lr : float, > 0
+        Highest learning rate, that of the head.
+    seed : int
+        Of the order of the images, of the views and of the start of the head.
+    resume : bool
+        Go on with an interrupted training; starts one if there is none.
     tuning : Tuning, optional
         What is trained: all by default.
 
@@ -161,8 +168,36 @@ def finetune(
     ids = [catalogue.ids[r] for r in rows]
     about = _about(known, ids, how)
     _keep_labels(Path(out), about, resume=resume)
-    torch.manual_seed(seed)
-    network, layer, found_views = _start(start)
+    source = _Labelled(data, rows, known.y if known.task == "classes" else None)
+    with seeded(seed):
+        network, layer, found_views = _start(start)
+        run = train(
+            _method(network, layer, known, about, how),
+            source,
+            out=out,
+            views=views or found_views,
+            epochs=epochs,
+            batch_size=how.batch_size,
+            lr=lr,
+            seed=seed,
+            resume=True,  # the folder is ours by now
+            loop=how.loop,
+        )
+    write_text(run.path / "METHODS.md", _methods_text(run, start, known, how))
+    return run
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from a seed; its random state is the caller's again afterwards."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def _method(
+    network: nn.Module, layer: str | int | None, known: Target, about: Mapping[str, Any], how: Tuning
+) -> Supervised:
     method = Supervised(
         network,
         task=known.task,  # type: ignore[arg-type]
@@ -179,21 +214,7 @@ def finetune(
     if known.task != "classes":
         y = (known.y[:, None] - about["mean"]) / about["sd"] if known.task == "values" else known.y
         method.set_targets(torch.from_numpy(np.ascontiguousarray(y)))
-    source = _Labelled(data, rows, known.y if known.task == "classes" else None)
-    run = train(
-        method,
-        source,
-        out=out,
-        views=views or found_views,
-        epochs=epochs,
-        batch_size=how.batch_size,
-        lr=lr,
-        seed=seed,
-        resume=True,
-        loop=how.loop,  # the folder is ours by now
-    )
-    write_text(run.path / "METHODS.md", _methods_text(run, start, known, how))
-    return run
+    return method
 
 
 def trained_on(run: Run | str | Path) -> frozenset[str]:
@@ -265,7 +286,7 @@ def predict_images(
         tuple(about["names"]),
         p,
         questions=tuple(about["questions"]),
-        about={"run": str(run.path), "average": average},
+        about={"run": str(run.path), "average": average, "n_trained_on": len(set(about["ids"]).intersection(ids))},
     )
 
 
