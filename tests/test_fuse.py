@@ -160,6 +160,31 @@ def test_pool_has_the_weights_that_the_problem_has(task):
 # parts
 
 
+@pytest.mark.parametrize("task", ["classes", "values", "votes"])
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_parts_that_say_nearly_the_same_share_the_weight(task, share):
+    """The second differs from the first by so little that the pull outweighs it, whatever the kind and the coverage."""
+    rng = np.random.default_rng(5)
+    n = 4000
+    there = np.stack([rng.random(n) < share] * 2)
+    if task == "classes":
+        logit = rng.normal(size=n)
+        y = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(int)
+        near = [logit, logit + 0.01 * rng.normal(size=n)]
+        scores = np.stack([np.stack([-np.logaddexp(0, z), -np.logaddexp(0, -z)], 1) for z in near])
+    elif task == "values":
+        y = rng.normal(size=n)
+        good = y + 0.3 * rng.normal(size=n)
+        scores = np.stack([good, good + 0.01 * rng.normal(size=n)])[:, :, None]
+    else:
+        p = rng.beta(2, 2, n)
+        y = np.stack([cast := rng.binomial(20, p), 20 - cast], 1)
+        good = 1 + 10 * np.stack([p, 1 - p], 1)
+        scores = np.stack([good, good * (1 + 0.005 * rng.normal(size=good.shape))])
+    pool = fit_pool(scores, there, y, task=task, weight=np.ones(n))
+    assert pool.weight[1] / pool.weight[0] == pytest.approx(1, abs=0.25)
+
+
 def test_tables_are_brought_to_the_order_of_the_objects():
     emb, colour = sky(20)
     order = np.random.default_rng(1).permutation(20)

@@ -111,7 +111,9 @@ def fit_pool(
 
     Notes
     -----
-    Least mean log-loss (classes), squared error (values) or negative log-likelihood (votes) by L-BFGS-B under weights >= 0.
+    Least mean log-loss (classes), squared error in units of the variance (values) or negative log-likelihood (votes) by
+    L-BFGS-B under weights >= 0, plus 1e-3 times the scatter of the weights (of their shares in a mean) about their mean, each
+    part by the share of objects that have it: parts that say the same share the weight.
     """
     m, _, k = scores.shape
     prior = _prior(y, task, weight, k)
@@ -120,6 +122,8 @@ def fit_pool(
     judge = _judge(y, task, weight / weight.sum(), spread, questions)
     extra = k if task == "classes" else 1
 
+    covered = there @ (weight / weight.sum())  # (M,): what the loss can say of a part, and so how strongly it is pulled
+
     def pool_of(v: Float) -> Pool:
         if task == "classes":
             return Pool(task, v[:m], prior, v[m:] - v[m:].mean(), 0.0)
@@ -127,8 +131,12 @@ def fit_pool(
         return Pool(task, share[:m], prior, np.zeros(k), float(share[m]))
 
     def loss(v: Float) -> float:
-        pull = _SHRINK * float(((v[:m] - v[:m].mean()) ** 2).sum() + (v[m:] ** 2).sum())
-        return judge(_pooled(pool_of(v), deviation, there)) + pull
+        pool = pool_of(v)
+        # of the shares: a mean would escape a pull on v by making all of v small
+        away = pool.weight - covered @ pool.weight / max(float(covered.sum()), 1e-12)
+        rest = v[m:] if task == "classes" else np.array([pool.prior_weight])
+        pull = _SHRINK * float(covered @ away**2 + (rest**2).sum())
+        return judge(_pooled(pool, deviation, there)) + pull
 
     start = np.concatenate([np.full(m, 1.0 / m), np.zeros(extra) if task == "classes" else [0.05]])
     bounds = [(0.0, 5.0)] * m + ([(None, None)] * extra if task == "classes" else [(1e-6, 5.0)])
