@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from morphospace.errors import ConfigError, DataError, StoreError
+from morphospace.space import kept as kept_module
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.kept import fingerprint, keep, kept, place_of
 
@@ -42,7 +45,9 @@ def test_what_was_kept_comes_back(tmp_path):
         assert arrays[key].dtype == value.dtype
     assert kept(emb, "maps") == {}
     assert len(Embeddings.open(emb.path)) == 3  # the store is read as before
-    assert sorted(p.name for p in path.parent.iterdir()) == ["gmm-3.parquet", "gmm-3.safetensors"]
+    model_file, table_file = sorted(p.name for p in path.parent.iterdir())
+    assert re.fullmatch(r"gmm-3\.[0-9a-f]{16}\.safetensors", model_file)
+    assert table_file == "gmm-3.parquet"
 
 
 def test_one_of_the_same_name_is_replaced_only_if_that_is_asked_for(tmp_path):
@@ -61,6 +66,43 @@ def test_one_of_the_same_name_is_replaced_only_if_that_is_asked_for(tmp_path):
     assert found["s"].about == {"n": 2}
     assert found["s"].table["label"].to_pylist() == [5, 6, 7]
     assert found["s"].arrays() == {}
+
+
+def test_a_kill_between_model_and_table_leaves_the_old_pair(tmp_path, monkeypatch):
+    emb = stored(tmp_path / "e.emb")
+    path = keep(emb, "maps", "m", table(), {"n": 1}, {"w": np.ones(2)})
+    keep(emb, "maps", "m.0123456789abcdef", table(), {}, {"w": np.full(2, 3.0)})  # its model is not taken for one of m
+    other = {"w": np.full(2, 2.0)}
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_module.pq, "write_table", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            keep(emb, "maps", "m", table(), {"n": 2}, other, overwrite=True)
+    found = kept(emb, "maps")["m"]
+    assert found.about == {"n": 1}
+    np.testing.assert_array_equal(found.arrays()["w"], 1)
+    keep(emb, "maps", "m", table(), {"n": 3}, other, overwrite=True)
+    np.testing.assert_array_equal(kept(emb, "maps")["m"].arrays()["w"], 2)
+    assert len(list(path.parent.glob("*.safetensors"))) == 2
+    np.testing.assert_array_equal(kept(emb, "maps")["m.0123456789abcdef"].arrays()["w"], 3)
+    keep(emb, "maps", "m", table(), {}, overwrite=True)
+    assert len(list(path.parent.glob("*.safetensors"))) == 1
+
+
+def test_rows_of_another_result_are_never_read_as_those_that_were_found(tmp_path):
+    emb = stored(tmp_path / "e.emb")
+    keep(emb, "scores", "s", table(), {"n": 1})
+    found = kept(emb, "scores")["s"]
+    assert found.current
+    assert found.columns == ("id", "label")
+    assert found.read(["label"]).column_names == ["label"]
+    keep(emb, "scores", "s", table(label=[5, 6, 7]), {"n": 2}, overwrite=True)
+    assert not found.current
+    with pytest.raises(StoreError, match="replaced or deleted meanwhile"):
+        found.read(["label"])
+    found.path.unlink()
+    assert not found.current
+    with pytest.raises(StoreError, match="replaced or deleted meanwhile"):
+        _ = found.table
 
 
 def test_fingerprint_is_the_hash_of_the_ids():
@@ -103,7 +145,7 @@ def test_bad_input_is_told(tmp_path):
 def test_damage_is_told(tmp_path):
     emb = stored(tmp_path / "e.emb")
     path = keep(emb, "maps", "m", table(), {}, {"w": np.ones(2)})
-    model = path.with_suffix(".safetensors")
+    (model,) = path.parent.glob("m.*.safetensors")
     model.write_bytes(model.read_bytes()[:-1])
     with pytest.raises(StoreError, match="make 'm' again"):
         kept(emb, "maps")["m"].arrays()

@@ -1,7 +1,8 @@
 """Results kept beside the embeddings that they belong to: maps, clusters, anomalies, scores.
 
 ``EMB/_<kind>/<name>.parquet`` holds a column ``id`` in the row order of the embeddings and what the kind adds; what is
-told about it is JSON in the metadata of the schema. Arrays of a fitted model lie beside it in ``<name>.safetensors``.
+told about it is JSON in the metadata of the schema. Arrays of a fitted model lie beside it in
+``<name>.<hash>.safetensors``; the table tells the hash, so that an old table never stands beside a new model alone.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from morphospace._manifest import replacing
 from morphospace.config import nearest
@@ -43,8 +45,8 @@ class Kept:
     Attributes
     ----------
     name : str
-    table : pyarrow.Table
-        Column ``id`` and those of its kind, one row for each object.
+    columns : tuple of str
+        ``id`` and those of its kind.
     about : dict
         What was told of it.
     fresh : bool
@@ -55,11 +57,48 @@ class Kept:
     """
 
     name: str
-    table: pa.Table
+    columns: tuple[str, ...]
     about: dict[str, Any]
     fresh: bool
     path: Path
     _model: str = field(default="", repr=False)
+    _stamp: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def current(self) -> bool:
+        """Whether the file is the one that was found, and has not been replaced or deleted since."""
+        try:
+            return _stamp(self.path.stat()) == self._stamp
+        except OSError:
+            return False
+
+    @property
+    def table(self) -> pa.Table:
+        """All columns, one row for each object; read anew each time."""
+        return self.read(self.columns)
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Read some columns.
+
+        Parameters
+        ----------
+        columns : sequence of str
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged, or has been replaced or deleted since it was found.
+        """
+        try:
+            with self.path.open("rb") as file:
+                if _stamp(os.fstat(file.fileno())) == self._stamp:
+                    return pq.read_table(file, columns=list(columns)).replace_schema_metadata(None)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            raise _damaged(self.path, error) from error
+        msg = f"'{self.path}' has been replaced or deleted meanwhile; ask again."
+        raise StoreError(msg)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Read the arrays of the model that was kept with the table; none where there was no model.
@@ -71,11 +110,12 @@ class Kept:
         """
         if not self._model:
             return {}
-        path = self.path.with_suffix(".safetensors")
+        path = _model_path(self.path, self._model)
         try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() == self._model:
-                return dict(load_file(path))
-            why = "it is not the one that was written with the table"
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == self._model:
+                return dict(load(content))
+            why = "it is damaged"
         except (OSError, SafetensorError) as error:
             why = str(error)
         msg = f"the model '{path}' cannot be used ({why}); make '{self.name}' again."
@@ -138,18 +178,21 @@ def keep(
     if "id" not in table.column_names or table["id"].to_pylist() != emb.ids:
         msg = f"the ids of '{name}' are not those of embeddings {emb.name} in their order; give one row for each."
         raise DataError(msg)
-    told = {"version": _VERSION, "ids": fingerprint(emb), "space_id": emb.space_id, "model": "", "about": about}
+    model = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if arrays:
-            with replacing(path.with_suffix(".safetensors")) as beside:
-                save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, beside)
-                told["model"] = hashlib.sha256(beside.read_bytes()).hexdigest()
+            content = save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
+            model = hashlib.sha256(content).hexdigest()
+            with replacing(_model_path(path, model)) as beside:
+                beside.write_bytes(content)
+        told = {"version": _VERSION, "ids": fingerprint(emb), "space_id": emb.space_id, "model": model, "about": about}
         metadata = {_ABOUT: json.dumps(_plain(told), ensure_ascii=False).encode("utf-8", "backslashreplace")}
         with replacing(path) as beside:
             pq.write_table(table.replace_schema_metadata(metadata), beside)
-        if not arrays:
-            path.with_suffix(".safetensors").unlink(missing_ok=True)
+        for older in _models_of(path):
+            if older != _model_path(path, model):
+                older.unlink(missing_ok=True)
     except OSError as error:
         msg = f"'{path}' cannot be written ({error})."
         raise StoreError(msg) from error
@@ -178,14 +221,14 @@ def place_of(emb: Embeddings, kind: str, name: str, *, overwrite: bool = False) 
         msg = f"a result may be named by letters, digits and . _ + - and begins with a letter or digit; got {name!r}."
         raise ConfigError(msg)
     path = folder / f"{name}.parquet"
-    if not overwrite and path.exists() and _is_fresh(_told(path), fingerprint(emb), emb.space_id):
+    if not overwrite and path.exists() and _look(path, fingerprint(emb), emb.space_id).fresh:
         msg = f"'{path}' is there already; choose another name or give overwrite=True (--overwrite)."
         raise StoreError(msg)
     return path
 
 
 def kept(emb: Embeddings, kind: str, *, damaged: list[StoreError] | None = None) -> dict[str, Kept]:
-    """Read all results of a kind that are kept beside the embeddings.
+    """Find all results of a kind that are kept beside the embeddings; their rows are read when asked for.
 
     Parameters
     ----------
@@ -214,7 +257,7 @@ def kept(emb: Embeddings, kind: str, *, damaged: list[StoreError] | None = None)
     found = {}
     for path in paths:
         try:
-            found[path.stem] = _read(path, ids, emb.space_id)
+            found[path.stem] = _look(path, ids, emb.space_id)
         except StoreError as error:
             if damaged is None:
                 raise
@@ -222,36 +265,38 @@ def kept(emb: Embeddings, kind: str, *, damaged: list[StoreError] | None = None)
     return found
 
 
-def _read(path: Path, ids: str, space_id: str) -> Kept:
-    told = _told(path)
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    fresh = _is_fresh(told, ids, space_id)
-    return Kept(path.stem, table.replace_schema_metadata(None), told["about"], fresh, path, told["model"])
-
-
-def _told(path: Path) -> dict[str, Any]:
+def _look(path: Path, ids: str, space_id: str) -> Kept:
     """Read what is told about a table, without its rows."""
     try:
-        told = json.loads(pq.read_schema(path).metadata[_ABOUT])
-        version, about = int(told["version"]), dict(told["about"])
-        texts = {key: str(told[key]) for key in ("ids", "space_id", "model")}
+        with path.open("rb") as file:
+            stamp, schema = _stamp(os.fstat(file.fileno())), pq.read_schema(file)
+        told = json.loads(schema.metadata[_ABOUT])
+        version, about, model = int(told["version"]), dict(told["about"]), str(told["model"])
+        fresh = (told["ids"], told["space_id"]) == (ids, space_id)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
     if version > _VERSION:
         msg = f"'{path}' was written by a newer release; upgrade with pip install -U morphospace."
         raise StoreError(msg)
-    return {"about": about, **texts}
+    return Kept(path.stem, tuple(schema.names), about, fresh, path, model, stamp)
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(f"'{path}' is damaged ({type(error).__name__}: {error}); delete it and make it again.")
 
 
-def _is_fresh(told: Mapping[str, Any], ids: str, space_id: str) -> bool:
-    return (told["ids"], told["space_id"]) == (ids, space_id)
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _model_path(path: Path, model: str) -> Path:
+    return path.with_name(f"{path.stem}.{model[:16]}.safetensors")
+
+
+def _models_of(path: Path) -> list[Path]:
+    """Find all models of a table: that which it names, and what a writing that was broken off left."""
+    name = re.compile(re.escape(path.stem) + r"\.[0-9a-f]{16}\.safetensors")
+    return [each for each in path.parent.glob("*.safetensors") if name.fullmatch(each.name)]
 
 
 def _folder(emb: Embeddings, kind: str) -> Path:

@@ -265,8 +265,8 @@ def default_name(method: str, dims: int) -> str:
 
 
 def _opened(emb: Embeddings, one: Kept) -> Projection:
-    about, axes = one.about, one.table.column_names[1:]
-    coordinates = np.column_stack([one.table[axis].to_numpy() for axis in axes])
+    about, table = one.about, one.read(one.columns[1:])
+    coordinates = np.column_stack([axis.to_numpy() for axis in table.columns])
     explained = np.asarray(about["explained"], dtype=np.float64)
     return Projection(
         tuple(emb.ids), coordinates, explained, about["method"], about["settings"], emb, one.arrays(), about["vectors"]

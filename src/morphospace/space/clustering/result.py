@@ -240,13 +240,13 @@ def open_clusters(emb: Embeddings, name: str) -> Clusters:
         msg = f"clusters '{name}' belong to other rows or vectors than embeddings {emb.name} have now; make them again."
         raise DataError(msg)
     about, arrays = one.about, one.arrays()
-    k = int(about["k"])
-    probabilities = [one.table[f"p_{c}"].to_numpy() for c in range(k)]
+    k, table = int(about["k"]), one.table
+    probabilities = [table[f"p_{c}"].to_numpy() for c in range(k)]
     return Clusters(
-        ids=tuple(one.table["id"].to_pylist()),
-        labels=one.table["label"].to_numpy().astype(np.int64),
-        probabilities=np.array(probabilities, dtype=np.float32).reshape(k, len(one.table)).T.copy(),
-        typicality=np.asarray(one.table["typicality"].to_numpy(), dtype=np.float32),
+        ids=tuple(table["id"].to_pylist()),
+        labels=table["label"].to_numpy().astype(np.int64),
+        probabilities=np.array(probabilities, dtype=np.float32).reshape(k, len(table)).T.copy(),
+        typicality=np.asarray(table["typicality"].to_numpy(), dtype=np.float32),
         method=str(about["method"]),
         reduction=Reduction.of(str(about["metric"]), _under("reduction.", arrays)),
         model=MODELS[str(about["method"])].of(_under("model.", arrays)),
