@@ -29,6 +29,8 @@ def small(kind, network=None, *, seed=0, **options: Any):
     given = {"latents": 3, "decoder": "light", "size": SIDE}
     if issubclass(kind, VaDE):
         given["k"] = 2
+    if issubclass(kind, AstroVaDEr):
+        del given["decoder"]  # it has that of its paper
     return kind(network or tiny(options.pop("bands", 1)), **{**given, **options})
 
 

@@ -21,9 +21,11 @@ from morphospace.learn.prepare import Preparation
 from morphospace.learn.record import load_method
 from morphospace.sky.stretch import Stretch
 from morphospace.space.embed import embed
+from morphospace.space.generate import Decoder
 from small_runs import EAGER, Own, assert_same, failing, fit, history
 
 KINDS = list(GENERATIVE)
+FREE = [name for name in KINDS if name != "AstroVaDEr"]  # which has the decoder and the likelihood of its paper
 
 
 def pictures(n=4, bands=2, side=5, seed=0):
@@ -108,10 +110,15 @@ def ready(name, **options):
     return started(method) if isinstance(method, VaDE) else method
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("likelihood", ["squared", "gaussian", "bernoulli", "noisy"])
-def test_forward_is_pure_and_every_parameter_gets_a_gradient(name, likelihood):
-    method = ready(name, likelihood=likelihood)
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("AstroVaDEr", {}),
+        *((name, {"likelihood": kind}) for name in FREE for kind in ("squared", "gaussian", "bernoulli", "noisy")),
+    ],
+)
+def test_forward_is_pure_and_every_parameter_gets_a_gradient(name, options):
+    method = ready(name, **options)
     batch = drawn(method)
     method.train()
     own = ("running_mean", "running_var", "num_batches_tracked")
@@ -148,7 +155,7 @@ def test_what_a_method_gives(name):
     assert method.encoders["image"] is method.encoder
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FREE)
 def test_probabilities_are_decoded_from_logits(name):
     method = ready(name, likelihood="bernoulli").eval()
     with torch.no_grad():
@@ -161,8 +168,8 @@ def test_the_contract_of_methods(name):
     kind = GENERATIVE[name]
     method = small(kind)
     names = set(inspect.signature(kind).parameters) - {"encoder", "layer"}
-    assert {n for n in names if not hasattr(method, n)} == set()
-    assert len(names) + 2 <= 10
+    assert {n for n in names if not hasattr(method, n)} == set()  # a run reads them there
+    assert len(names) + 3 <= 10  # encoder, layer and self
     assert kind.paper.split()[0].lower() in kind.bibtex
     assert kind.paper in kind.__doc__
     assert isinstance(method.network, nn.Sequential)
@@ -176,10 +183,51 @@ def test_a_layer_of_an_encoder_serves(name, layer):
     assert method.encode(torch.zeros(2, 1, SIDE, SIDE))[0].shape == (2, 3)
 
 
+class OwnDecoder(nn.Module):
+    """A decoder of a user's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 64)
+
+    def forward(self, z):
+        return self.linear(z).reshape(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_decoder_of_ones_own_is_trained_and_its_run_has_vectors(name, tmp_path):
+    torch.manual_seed(0)
+    method = small(GENERATIVE[name], encoder("light"), decoder=OwnDecoder(), size=8)
+    run = fit(tmp_path / "run", method)
+    emb = embed(run, Own(), out=tmp_path / "own.emb")
+    assert np.isnan(emb.table(["error"])["error"].to_numpy()).all()
+    with pytest.raises(
+        ConfigError, match=r"decoder of your own \(OwnDecoder\), which no file holds; give it: Decoder.open"
+    ):
+        Decoder.open(run)
+    whole = Decoder.open(run, decoder=OwnDecoder())
+    z = torch.tensor(emb.vectors)
+    torch.testing.assert_close(whole.decode(z), method.eval().decode(z).detach())
+
+
 # bad input
 
 
-@pytest.mark.parametrize("name", KINDS)
+def test_images_of_another_size_leave_the_folder_free(tmp_path):
+    with pytest.raises(ShapeError, match="give size=8"):
+        fit(tmp_path / "run", small(AE, size=16))
+    assert not (tmp_path / "run").exists()
+    fit(tmp_path / "run", small(AE, size=8))
+
+
+def test_an_option_that_this_version_does_not_know_is_named(tmp_path):
+    run = fit(tmp_path / "run", small(AE, encoder("light"), size=8))
+    run.write_config({**run.config, "method": {**run.config["method"], "gain": 2}})
+    with pytest.raises(ConfigError, match=r"'method.gain' in '.*run.toml' is no option of AE"):
+        load_method(run)
+
+
+@pytest.mark.parametrize("name", FREE)
 @pytest.mark.parametrize(
     "options, match",
     [
@@ -189,7 +237,7 @@ def test_a_layer_of_an_encoder_serves(name, layer):
         ),
         ({"latents": 0}, "latents of {} must be at least 1; got 0"),
         ({"decoder": "astrovader", "size": 20}, "side is a multiple of 8; got 20. Use 16 or 24"),
-        ({"decoder": "lite"}, "unknown decoder 'lite'; did you mean 'light'"),
+        ({"decoder": "lite"}, "unknown decoder 'lite', and no module of your own; did you mean 'light'"),
         ({"layer": "layer9"}, "network has no layer 'layer9'"),
     ],
 )

@@ -35,8 +35,11 @@ def test_a_size_that_cannot_be_made_is_named_with_those_that_can():
 @pytest.mark.parametrize(
     "options, match",
     [
-        ({"name": "residul", "latents": 2}, r"unknown decoder 'residul'; did you mean 'residual'\?"),
-        ({"name": "mine", "latents": 2}, "Known decoders are astrovader, light, residual; or pass a module"),
+        (
+            {"name": "residul", "latents": 2},
+            r"unknown decoder 'residul', and no module of your own; did you mean 'residual'\?",
+        ),
+        ({"name": "mine", "latents": 2}, "unknown decoder 'mine'.*; there are 'astrovader', 'light', 'residual'"),
         ({"latents": 0}, "latents and bands of a decoder must be at least 1; got 0 and 1"),
         ({"latents": 2, "bands": 0}, "got 2 and 0"),
         ({"latents": 2, "size": 7}, "makes images of 8 pixels and more on a side; got size 7"),

@@ -569,7 +569,7 @@ def test_the_run_says_what_it_is(whole):
     assert config["encoder"] == {"name": "Sequential"}
     assert config["method"]["name"] == "BYOL"
     assert config["method"]["projection_size"] == 4
-    assert config["method"]["momentum"] is True
+    assert config["method"]["ema_schedule"] == "cosine"
     assert config["train"] == {"epochs": EPOCHS, "batch_size": BATCH, "lr": 1e-2, "seed": 1}
     assert config["loop"]["precision"] == "32-true"
     assert config["data"] == {"rows": N}
@@ -626,7 +626,7 @@ def test_the_weights_that_it_began_with_are_kept(whole):
 
 def test_a_trained_method_is_rebuilt_with_its_weights(tmp_path):
     network = encoder("resnet18", last_layer=2, stacksize=3)
-    method = small(network=network, layer="layer1", momentum=False)
+    method = small(network=network, layer="layer1", ema_schedule="none")
     run = fit(tmp_path / "run", method, epochs=1)
     again = load_method(run)
     assert type(again) is BYOL

@@ -77,7 +77,7 @@ def vade_by_hand(method, mean, log_variance, z=None):
     "phase, progress, weight", [("anneal 1", 0.5, 0.125), ("anneal 1", 1.0, 1.0), ("static 1", 0.1, 1.0)]
 )
 def test_the_loss_is_that_of_the_paper(sampled, phase, progress, weight):
-    method = started(small(VaDE, likelihood="squared", beta=2.0, plan=Plan(sampled=sampled)), phase=phase).eval()
+    method = started(small(VaDE, likelihood="squared", plan=Plan(sampled=sampled, beta=2.0)), phase=phase).eval()
     batch = drawn(method)
     x = batch.views[0]
     with torch.no_grad():
@@ -150,6 +150,8 @@ def test_the_columns_are_the_most_probable_component_and_its_probability():
         gamma = method.responsibilities(*method.encode(x))
     torch.testing.assert_close(out["component"], gamma.argmax(dim=1).float())
     torch.testing.assert_close(out["probability"], gamma.amax(dim=1))
+    torch.testing.assert_close(torch.stack([out[f"p_{c}"] for c in range(3)], dim=1), gamma)
+    assert not [name for name in before if name.startswith("p_")]
 
 
 def test_a_mixture_that_has_not_started_is_named():
@@ -172,11 +174,14 @@ def test_the_preset_has_the_schedule_of_its_paper():
     method = small(AstroVaDEr, k=12, latents=20)
     found = [round(350 * p.share) for p in method.phases()]
     assert found == [100] + [25] * 10
-    assert (method.beta, method.plan.weight, method.plan.batches, method.likelihood) == (0.3, 0.3, 200, "squared")
+    assert (method.plan.beta, method.plan.weight, method.plan.batches) == (0.3, 0.3, 200)
+    assert (method.likelihood, method.decoder) == ("squared", "astrovader")
 
 
 def test_the_preset_adds_the_squares_of_the_weights():
-    one, other = (started(small(kind, likelihood="squared", beta=0.3, plan=Plan())) for kind in (VaDE, AstroVaDEr))
+    plan = Plan(beta=0.3)
+    one = started(small(VaDE, likelihood="squared", decoder="astrovader", plan=plan))
+    other = started(small(AstroVaDEr, plan=plan))
     other.load_state_dict(one.state_dict())
     batch = drawn(one)
     losses = []
@@ -333,6 +338,8 @@ def test_too_few_images_for_the_components_are_named(tmp_path):
         DataError, match="a mixture of 8 components needs at least 40 images to start from; there are 18"
     ):
         fit(tmp_path / "run", small(VaDE, size=8, k=8), epochs=4)
+    # at once, and not after hours of warm-up; the folder is free for the mended call
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -342,6 +349,11 @@ def test_too_few_images_for_the_components_are_named(tmp_path):
         ({"k": "many"}, "got 'many'"),
         ({"likelihood": "noisy", "plan": {"target": "plain"}}, "target 'plain' has no noise for likelihood 'noisy'"),
         ({"k": "auto", "plan": {"start": "map"}}, "start 'map' needs a number k"),
+        (
+            {"plan": {"warmupp": 0.5}},
+            "unknown key 'method.plan.warmupp' in options of VaDE; did you mean 'method.plan.warmup'",
+        ),
+        ({"plan": {"periods": "two"}}, "'method.plan.periods' in options of VaDE must be .* got 'two'"),
     ],
 )
 def test_bad_options_are_refused(options, match):
@@ -358,11 +370,12 @@ def test_bad_options_are_refused(options, match):
         {"periods": 0},
         {"batches": 0},
         {"weight": -1},
+        {"beta": math.nan},
         {"start": "map", "hold": -1},
     ],
 )
 def test_bad_plans_are_refused(options):
-    with pytest.raises(ConfigError, match=r"plan (must lie|needs)|a plan must lie"):
+    with pytest.raises(ConfigError, match=r"of a plan must (lie|be at least)"):
         Plan(**options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import math
@@ -21,7 +22,7 @@ from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
 from morphospace._optional import optional_import
-from morphospace.errors import TrainingError
+from morphospace.errors import ConfigError, DataError, ShapeError, TrainingError
 from morphospace.learn.checkpoint import Progress, load_checkpoint, restore_random_state, save_checkpoint
 from morphospace.learn.data import Data
 from morphospace.learn.layers import channels_last_gradients
@@ -104,6 +105,7 @@ class Training:
         self.wrapped, self.optimizer = fabric.setup(method, optimizer)
         self._rates = [float(g["lr"]) for g in optimizer.param_groups]
         self._saved_at = time.monotonic()
+        self._new = False  # begun by this call, not resumed
         self._whole = True  # between steps: weights, optimiser and progress belong together
         self._events: Any = None
         self._watch: Watch | None = None
@@ -143,6 +145,7 @@ class Training:
             save_tensors(self.run.path / "initial.safetensors", _encoder_state(self.method))
             self._save()
             self.run.write_config(config)
+        self._new = not begun
         self._trim_history()
         if self.loop.tensorboard and self.fabric.is_global_zero:
             module = optional_import("torch.utils.tensorboard", extra="tensorboard", purpose="the TensorBoard history")
@@ -172,6 +175,10 @@ class Training:
             if self._whole:
                 self._save()
             raise
+        except (ConfigError, DataError, ShapeError):
+            if self._new and not self.progress.step:
+                self._withdraw()
+            raise
         finally:
             bar.close()
             if self._events is not None:
@@ -179,6 +186,14 @@ class Training:
         if self._watch is not None:
             self.method.load_state_dict(load_file(self._best))
         self._save()
+
+    def _withdraw(self) -> None:
+        """Take away the beginnings of a run that was refused at once, so that the mended call can have its folder."""
+        if self.fabric.is_global_zero:
+            for name in ("run.toml", "checkpoint.pt", "initial.safetensors"):
+                (self.run.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else is in it
+                self.run.path.rmdir()
 
     def watch(self, watch: Watch) -> None:
         """Stop by a figure of the space, and end with the weights that were best in it."""

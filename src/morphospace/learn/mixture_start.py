@@ -17,13 +17,31 @@ from torch import Tensor
 from morphospace.errors import DataError
 from morphospace.learn.mixture import Mixture
 
-__all__ = ["MOST_COMPONENTS", "Rounded", "fit_mapped", "fit_mixture", "fit_rounded"]
+__all__ = ["MOST_COMPONENTS", "Rounded", "check_enough", "fit_mapped", "fit_mixture", "fit_rounded", "least_images"]
 
 MOST_COMPONENTS = 30  # that a Dirichlet process is offered
 _LEAST_PER_COMPONENT = 5  # images, without which a mean and a variance say nothing
 _LEAST_SHARE = 0.01  # of a component that a Dirichlet process uses
 _TURNS, _STARTS = 4, 5  # of `fit_rounded`
 _MAP_ROWS = 20_000
+
+
+def least_images(k: int | Literal["auto"]) -> int:
+    """Return how many images a mixture of k components needs to start from."""
+    return _LEAST_PER_COMPONENT * (2 if k == "auto" else k)
+
+
+def check_enough(n: int, k: int | Literal["auto"]) -> None:
+    """Refuse to start a mixture from too few images.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 5 images for each component.
+    """
+    if n < least_images(k):
+        msg = f"a mixture of {k} components needs at least {least_images(k)} images to start from; there are {n}. Lower k."
+        raise DataError(msg)
 
 
 def fit_mixture(z: NDArray[np.floating], k: int | Literal["auto"], *, seed: int) -> Mixture:
@@ -52,7 +70,7 @@ def fit_mixture(z: NDArray[np.floating], k: int | Literal["auto"], *, seed: int)
     -----
     Mini-batch start of Cao et al. 2020 (the caller chooses the vectors), through scikit-learn.
     """
-    x = _enough(z, k)
+    x = _checked(z, k)
     floor = _floor(x)
     if k == "auto":
         most = min(MOST_COMPONENTS, len(x) // _LEAST_PER_COMPONENT)
@@ -103,7 +121,7 @@ def fit_rounded(z: NDArray[np.floating], k: int, *, seed: int) -> Rounded:
     bound), then the axes in which these are round, as in the alternation of k-means and discriminant analysis of Ding & Li
     2007. The last round's responsibilities give the diagonal mixture.
     """
-    x = _enough(z, k)
+    x = _checked(z, k)
     centre, axes = x.mean(axis=0), np.eye(x.shape[1])
     best, gamma = -np.inf, np.empty(0)
     for turn in range(_TURNS):
@@ -147,7 +165,7 @@ def fit_mapped(z: NDArray[np.floating], k: int, *, seed: int) -> Rounded:
     As in McConville et al. 2021 (N2D), a mixture with full covariances is fitted to two dimensions in which neighbours stay
     neighbours and groups come apart; t-SNE with a lasting exaggeration of 4 does what their UMAP does (Boehm et al. 2022).
     """
-    x = _enough(z, k)
+    x = _checked(z, k)
     chosen = np.random.default_rng(seed).permutation(len(x))[:_MAP_ROWS]
     places = _map(x[chosen], seed)
     model = GaussianMixture(k, covariance_type="full", reg_covar=_floor(places), n_init=4 * _STARTS, random_state=seed)
@@ -181,11 +199,8 @@ def _rounded(x: NDArray[np.float64], gamma: NDArray[np.float64]) -> Rounded:
     return Rounded(mixture, torch.from_numpy(centre).float(), torch.from_numpy(axes).float(), groups)
 
 
-def _enough(z: NDArray[np.floating], k: int | Literal["auto"]) -> NDArray[np.float64]:
-    least = _LEAST_PER_COMPONENT * (2 if k == "auto" else k)
-    if len(z) < least:
-        msg = f"a mixture of {k} components needs at least {least} images to start from; there are {len(z)}. Lower k."
-        raise DataError(msg)
+def _checked(z: NDArray[np.floating], k: int | Literal["auto"]) -> NDArray[np.float64]:
+    check_enough(len(z), k)
     return z.astype(np.float64)
 
 

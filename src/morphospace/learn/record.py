@@ -12,6 +12,7 @@ from torch import nn
 
 from morphospace.errors import ConfigError
 from morphospace.learn.data import first_shape
+from morphospace.learn.decoders import DECODERS, AbsentDecoder
 from morphospace.learn.encoders import ENCODERS, encoder
 from morphospace.learn.methods import METHODS, Method
 from morphospace.learn.prepare import Preparation
@@ -57,7 +58,7 @@ def describe_run(
     return described
 
 
-def load_method(run: Run, *, network: nn.Module | None = None) -> Method:
+def load_method(run: Run, *, network: nn.Module | None = None, decoder: nn.Module | None = None) -> Method:
     """Rebuild a trained method with its weights, in evaluation mode.
 
     Parameters
@@ -66,6 +67,8 @@ def load_method(run: Run, *, network: nn.Module | None = None) -> Method:
         A finished run.
     network : Module, optional
         The encoder, if it is not one of morphospace's own.
+    decoder : Module, optional
+        The same of the decoder; without it such a run has vectors and makes no images.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def load_method(run: Run, *, network: nn.Module | None = None) -> Method:
     Raises
     ------
     ConfigError
-        If the encoder is the user's own and was not given.
+        If the encoder is the user's own and was not given, or the method takes no such option.
     """
     config = run.config
     recipe = config.get("encoder", {})
@@ -89,10 +92,18 @@ def load_method(run: Run, *, network: nn.Module | None = None) -> Method:
     kind = METHODS.get(options.pop("name", ""), Method)
     # files that hold the encoder alone (the starter) need no heads
     whole = kind is not Method and any(not k.startswith("encoder.") for k in weights)
+    if options.get("decoder", "light") not in DECODERS:
+        options["decoder"] = decoder or AbsentDecoder(options["decoder"])
+    unknown = [name for name in options if name not in inspect.signature(kind).parameters]
+    if whole and unknown:
+        msg = f"'method.{unknown[0]}' in '{run.path}/run.toml' is no option of {kind.__name__} in this version; train anew."
+        raise ConfigError(msg)
     method = (
         kind(network, layer=config.get("layer"), **options) if whole else Method(network, layer=config.get("layer"))
     )
     kept = weights if whole else {k: v for k, v in weights.items() if k.startswith("encoder.")}
+    if isinstance(options.get("decoder"), AbsentDecoder):
+        kept = {k: v for k, v in kept.items() if not k.startswith("generator.")}
     try:
         method.load_state_dict(kept)
     except RuntimeError as error:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-import difflib
+from torch import Tensor, nn
 
-from torch import nn
-
+from morphospace.config import nearest
 from morphospace.errors import ConfigError
 from morphospace.learn.decoders.astrovader import AstroVaDErDecoder
 from morphospace.learn.decoders.light import LightDecoder
 from morphospace.learn.decoders.residual import ResidualDecoder
 
-__all__ = ["DECODERS", "decoder"]
+__all__ = ["DECODERS", "AbsentDecoder", "decoder"]
 
 DECODERS: dict[str, type[nn.Module]] = {
     "astrovader": AstroVaDErDecoder,
     "light": LightDecoder,
     "residual": ResidualDecoder,
 }
+
+
+class AbsentDecoder(nn.Module):
+    """Holds the place of a decoder of the user's own, of which a run knows the name only."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Refuse to make images.
+
+        Raises
+        ------
+        ConfigError
+            Always.
+        """
+        msg = f"this run has a decoder of your own ({self.name}), which no file holds; give it: Decoder.open(run, decoder=...)."
+        raise ConfigError(msg)
 
 
 def decoder(name: str = "residual", *, latents: int, bands: int = 1, size: int = 64) -> nn.Module:
@@ -45,9 +63,7 @@ def decoder(name: str = "residual", *, latents: int, bands: int = 1, size: int =
         If the name is unknown or the decoder cannot make the size; the message has the sizes that it can.
     """
     if name not in DECODERS:
-        near = difflib.get_close_matches(name, DECODERS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        msg = f"unknown decoder '{name}'{hint} Known decoders are {', '.join(DECODERS)}; or pass a module of your own."
+        msg = f"unknown decoder '{name}', and no module of your own{nearest(name, DECODERS)}"
         raise ConfigError(msg)
     if latents < 1 or bands < 1:
         msg = f"latents and bands of a decoder must be at least 1; got {latents} and {bands}."

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.errors import ConfigError, ShapeError
+from morphospace.learn.decoders import AbsentDecoder
 from morphospace.learn.decoders import decoder as named_decoder
 from morphospace.learn.layers import Intercept, input_bands
 from morphospace.learn.likelihoods import (
@@ -205,5 +206,10 @@ class AE(Method):
         return {"vector": mean, "error": self.errors(x, mean)}
 
     def errors(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return (N,), the mean squared difference between images and what is made of vectors, in stretched units."""
+        """Return (N,), the mean squared difference between images and what is made of vectors, in stretched units.
+
+        NaN where the decoder is one of the user's own that was not given when the run was opened.
+        """
+        if isinstance(self.generator, AbsentDecoder):
+            return torch.full_like(z[:, 0], torch.nan)
         return (self.decode(z) - x.float()).square().flatten(1).mean(dim=1)

@@ -8,14 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from morphospace.learn.likelihoods import Likelihood
 from morphospace.learn.methods.base import Batch, Loss
 from morphospace.learn.methods.vade import Plan, VaDE
 
 __all__ = ["AstroVaDEr"]
 
 _L2 = 0.01
-PAPER = Plan(warmup=100 / 350, weight=0.3, batches=200, periods=5, anneal=0.5, spread=20.0, sampled=True)
+PAPER = Plan(warmup=100 / 350, weight=0.3, beta=0.3, batches=200, periods=5, anneal=0.5, spread=20.0, sampled=True)
 
 
 class AstroVaDEr(VaDE):
@@ -25,10 +24,8 @@ class AstroVaDEr(VaDE):
     ----------
     encoder : Module
         The paper's is ``encoder("astrovader")``.
-    layer : str or int, optional
-        Layer of the encoder to read instead of its output.
-    latents, decoder, size, likelihood, k, beta, free_bits, plan
-        See `VaDE`; the paper's values by default.
+    layer, latents, size, k, plan
+        See `VaDE`; the paper's values by default. Decoder and likelihood are the paper's: others are a `VaDE`.
 
     Notes
     -----
@@ -56,24 +53,18 @@ class AstroVaDEr(VaDE):
         *,
         layer: str | int | None = None,
         latents: int = 20,
-        decoder: str | nn.Module = "astrovader",
         size: int = 128,
-        likelihood: Likelihood = "squared",
         k: int | Literal["auto"] = 12,
-        beta: float = 0.3,
-        free_bits: float = 0.0,
         plan: Plan | Mapping[str, Any] = PAPER,
     ) -> None:
         super().__init__(
             encoder,
             layer=layer,
             latents=latents,
-            decoder=decoder,
+            decoder="astrovader",
             size=size,
-            likelihood=likelihood,
+            likelihood="squared",
             k=k,
-            beta=beta,
-            free_bits=free_bits,
             plan=plan,
         )
 

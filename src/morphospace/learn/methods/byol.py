@@ -33,10 +33,9 @@ class BYOL(Method):
         (B, P) prediction and (B, P) target to (B,) or ().
     ema_decay : float, 0 to 1
         Decay tau of the target at the start.
-    ema_schedule : {"cosine", "constant"}
-        Whether tau rises to 1 by a cosine.
-    momentum : bool
-        Whether the target is a moving average; if not, it is the online network with stopped gradient (SimSiam).
+    ema_schedule : {"cosine", "constant", "none"}
+        Whether tau rises to 1 by a cosine, or stays; with ``none`` the target is no moving average but the online network
+        with stopped gradient (SimSiam).
     spread : float, >= 0
         Weight of the variance term of Bardes et al. 2022 on the online projections; their covariance term has a 25th of it.
     decorrelate : float, >= 0
@@ -49,8 +48,8 @@ class BYOL(Method):
 
     Notes
     -----
-    Grill et al. 2020, eq. 2 and 3, both orders of the two views. Departures: the target's buffers are averaged like its
-    parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS; `spread` and `decorrelate`.
+    Grill et al. 2020, eq. 2 for both orders of the two views, as in section 3.1. Departures: the target's buffers are averaged
+    like its parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS; `spread` and `decorrelate`.
     """
 
     paper = "Grill et al. 2020"
@@ -70,8 +69,7 @@ class BYOL(Method):
         hidden_size: int = 1024,
         loss: Callable[[Tensor, Tensor], Tensor] = negative_cosine,
         ema_decay: float = 0.99,
-        ema_schedule: Literal["cosine", "constant"] = "cosine",
-        momentum: bool = True,
+        ema_schedule: Literal["cosine", "constant", "none"] = "cosine",
         spread: float = 0.0,
         decorrelate: float = 0.02,
     ) -> None:
@@ -79,16 +77,15 @@ class BYOL(Method):
         if not 0 <= ema_decay <= 1:
             msg = f"ema_decay of BYOL must lie in [0, 1]; got {ema_decay}."
             raise ConfigError(msg)
-        if ema_schedule not in ("cosine", "constant"):
-            msg = f"ema_schedule of BYOL must be cosine or constant; got '{ema_schedule}'."
+        if ema_schedule not in ("cosine", "constant", "none"):
+            msg = f"ema_schedule of BYOL must be cosine, constant or none; got '{ema_schedule}'."
             raise ConfigError(msg)
         self.projection_size = projection_size
         self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size)
         self.predictor = mlp(projection_size, hidden_size, projection_size)
-        self.momentum = momentum
         self.target: nn.Module | None = None
-        if momentum:
+        if ema_schedule != "none":
             self.target = copy.deepcopy(nn.Sequential(self.encoder, self.projector)).requires_grad_(requires_grad=False)
         self.loss = loss
         self.ema_decay = ema_decay

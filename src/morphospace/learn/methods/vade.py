@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphospace.config import call_from
 from morphospace.errors import ConfigError, NotFittedError
 from morphospace.learn.likelihoods import Likelihood
 from morphospace.learn.methods.ae import NARROWEST, WIDEST
@@ -25,7 +26,14 @@ from morphospace.learn.mixture import (
     log_responsibilities,
     responsibilities,
 )
-from morphospace.learn.mixture_start import MOST_COMPONENTS, fit_mapped, fit_mixture, fit_rounded
+from morphospace.learn.mixture_start import (
+    MOST_COMPONENTS,
+    check_enough,
+    fit_mapped,
+    fit_mixture,
+    fit_rounded,
+    least_images,
+)
 
 __all__ = ["Plan", "VaDE"]
 
@@ -47,6 +55,8 @@ class Plan:
         Part of all epochs for the warm-up.
     weight : float, >= 0
         Of the divergence from N(0, I) in the warm-up.
+    beta : float, >= 0
+        Of the divergence from the mixture afterwards; 1 is the bound itself.
     batches : int, >= 1
         From whose latents the mixture is started.
     periods : int, >= 1
@@ -82,6 +92,7 @@ class Plan:
 
     warmup: float = 0.3
     weight: float = 0.01
+    beta: float = 1.0
     batches: int = 200
     periods: int = 2
     anneal: float = 0.5
@@ -99,12 +110,11 @@ class Plan:
         if not all(0 <= share <= 1 for share in shares) or self.warmup == 1:
             msg = f"warmup, anneal and balance of a plan must lie in [0, 1], warmup below 1; got {shares}."
             raise ConfigError(msg)
-        if self.batches < 1 or self.periods < 1 or min(self.weight, self.spread, self.settle, self.hold) < 0:
-            msg = (
-                "a plan needs batches >= 1, periods >= 1, weight >= 0, spread >= 0, settle >= 0 and hold >= 0; "
-                f"got {self.batches}, {self.periods}, {self.weight}, {self.spread}, {self.settle} and {self.hold}."
-            )
-            raise ConfigError(msg)
+        least = {"batches": 1, "periods": 1, "weight": 0, "beta": 0, "spread": 0, "settle": 0, "hold": 0}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                msg = f"{name} of a plan must be at least {low}; got {getattr(self, name)}."
+                raise ConfigError(msg)
         if self.hold and self.start != "map":
             msg = (
                 f"hold of a plan is for the groups of start 'map'; start is '{self.start}'. Use start='map' or hold=0."
@@ -117,26 +127,12 @@ class VaDE(VAE):
 
     Parameters
     ----------
-    encoder : Module
-        (B, C, S, S) to (B, D).
-    layer : str or int, optional
-        Layer of the encoder to read instead of its output.
-    latents : int, >= 1
-        Length of the vectors.
-    decoder : str or Module
-        See `AE`.
-    size : int, >= 8
-        Side of the images; that of the views.
-    likelihood : {"squared", "gaussian", "bernoulli", "noisy"}
-        See `AE`.
+    encoder, layer, latents, decoder, size, likelihood, free_bits
+        See `VAE`.
     k : int or "auto"
         Number of components; with ``auto`` as many, of at most 30, as a Dirichlet process uses at the start.
-    beta : float, >= 0
-        Weight of the divergence from the mixture; 1 is the bound itself.
-    free_bits : float, >= 0
-        Nats of each latent, on average over a batch, that cost nothing more.
-    plan : Plan
-        Phases of the training.
+    plan : Plan or mapping
+        Phases of the training and the weights of the divergence in them; a mapping has the arguments of a `Plan`.
 
     Raises
     ------
@@ -175,10 +171,13 @@ class VaDE(VAE):
         size: int = 64,
         likelihood: Likelihood = "gaussian",
         k: int | Literal["auto"] = 10,
-        beta: float = 1.0,
         free_bits: float = 0.0,
         plan: Plan | Mapping[str, Any] = Plan(),
     ) -> None:
+        name = type(self).__name__
+        self.plan = (
+            plan if isinstance(plan, Plan) else call_from(plan, Plan, "method.plan", source=f"options of {name}")
+        )
         super().__init__(
             encoder,
             layer=layer,
@@ -186,14 +185,13 @@ class VaDE(VAE):
             decoder=decoder,
             size=size,
             likelihood=likelihood,
-            beta=beta,
+            beta=self.plan.beta,
             free_bits=free_bits,
         )
         if k != "auto" and not (isinstance(k, int) and k >= 1):
-            msg = f"k of {type(self).__name__} must be at least 1, or 'auto'; got {k!r}."
+            msg = f"k of {name} must be at least 1, or 'auto'; got {k!r}."
             raise ConfigError(msg)
         self.k = k
-        self.plan = plan if isinstance(plan, Plan) else Plan(**plan)  # a run records it as a table
         if (self.plan.target == "plain" and likelihood == "noisy") or (self.plan.start != "gmm" and k == "auto"):
             msg = (
                 f"the plan of {type(self).__name__} does not fit: target 'plain' has no noise for likelihood 'noisy', start "
@@ -253,6 +251,8 @@ class VaDE(VAE):
     def on_phase_start(self, phase: Phase, batches: Iterable[Batch]) -> None:
         """Start the mixture from the latents of the warm-up, or leave out its dead components.
 
+        Too few images for it are refused before the warm-up already.
+
         Raises
         ------
         DataError
@@ -260,7 +260,9 @@ class VaDE(VAE):
         """
         source = iter(batches)
         if phase.name == "warm-up":
-            super().on_phase_start(phase, source)
+            first, again = itertools.tee(source)
+            super().on_phase_start(phase, first)
+            self._check_images(again)
             return
         self.stage.fill_(_ANNEAL if phase.name.startswith("anneal") else _STATIC)
         mean, log_variance, rows = self._posteriors(source)
@@ -298,7 +300,7 @@ class VaDE(VAE):
             # the mixture has no part in it yet, but processes that train together want a gradient of every parameter
             unused = 0.0 * sum(p.sum() for p in (self.component_logits, self.component_means, self.component_widths))
             return Divergence(kl_normal(mean, log_variance), torch.zeros_like(mean[:, 0]) + unused, self.plan.weight)
-        weight = self.beta * (progress**3 if stage == _ANNEAL else 1.0)
+        weight = self.plan.beta * (progress**3 if stage == _ANNEAL else 1.0)
         mixture = self.mixture()
         if self.plan.balance is None:
             return Divergence(*self._from_mixture(mixture, mean, log_variance, z), weight)
@@ -323,21 +325,23 @@ class VaDE(VAE):
         return {"held": self.plan.hold * missed}
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
-        """Return what `VAE` does, and "component", the number of the most probable one, with its "probability".
+        """Return what `VAE` does, the most probable "component" and its "probability", and those of all, "p_0", "p_1"...
 
-        Before the mixture has started both are NaN.
+        Before the mixture has started the first two are NaN, and the others are not there.
         """
         mean, log_variance = self.encode(x)
+        gamma = mean.new_empty(len(mean), 0)
+        probability = component = torch.full_like(mean[:, 0], torch.nan)
         if bool(self.alive.any()):
-            probability, component = self.responsibilities(mean, log_variance).max(dim=1)
-        else:
-            probability = component = torch.full_like(mean[:, 0], torch.nan)
+            gamma = self.responsibilities(mean, log_variance)
+            probability, component = gamma.max(dim=1)
         return {
             "vector": mean,
             "width": torch.exp(0.5 * log_variance).mean(dim=1),
             "error": self.errors(x, mean),
             "component": component.float(),
             "probability": probability,
+            **{f"p_{c}": gamma[:, c] for c in range(gamma.shape[1])},
         }
 
     def _from_mixture(self, mixture: Mixture, mean: Tensor, log_variance: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -352,6 +356,14 @@ class VaDE(VAE):
         if kept is not None:  # as long as there are images, in a checkpoint of the first anneal
             self.groups = self.groups.new_empty(kept.shape)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _check_images(self, batches: Iterable[Batch]) -> None:
+        n = 0
+        for batch in itertools.islice(batches, self.plan.batches):
+            n += len(batch.rows)
+            if n >= least_images(self.k):
+                return
+        check_enough(n, self.k)
 
     @torch.no_grad()
     def _posteriors(self, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,17 +31,7 @@ class VAE(AE):
 
     Parameters
     ----------
-    encoder : Module
-        (B, C, S, S) to (B, D).
-    layer : str or int, optional
-        Layer of the encoder to read instead of its output.
-    latents : int, >= 1
-        Length of the vectors.
-    decoder : str or Module
-        See `AE`.
-    size : int, >= 8
-        Side of the images; that of the views.
-    likelihood : {"squared", "gaussian", "bernoulli", "noisy"}
+    encoder, layer, latents, decoder, size, likelihood
         See `AE`.
     beta : float, >= 0
         Weight of the divergence; 1 is the bound itself.

@@ -103,6 +103,7 @@ class Decoder:
         run: Run | str | Path,
         *,
         encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
         device: str = "auto",
         numbers: Numbers = "float32",
         batch_size: int = 256,
@@ -112,15 +113,15 @@ class Decoder:
         Parameters
         ----------
         run : Run or path
-        encoder : Module, optional
-            The encoder, if the run's is not one of morphospace's own.
+        encoder, decoder : Module, optional
+            The encoder and the decoder, where the run's is not one of morphospace's own.
         device, numbers, batch_size
             See `Decoder`.
 
         Raises
         ------
         ConfigError
-            If the method of the run has no decoder; those that have one are named.
+            If the method of the run has no decoder (those that have one are named), or one of your own that was not given.
         """
         run = run if isinstance(run, Run) else Run.open(run)
         name = str(run.config.get("method", {}).get("name", "no method"))
@@ -128,7 +129,7 @@ class Decoder:
         if kind is None or not hasattr(kind, "decode"):
             msg = _no_decoder(name, run)
             raise ConfigError(msg)
-        method = load_method(run, network=encoder)
+        method = load_method(run, network=encoder, decoder=decoder)
         return cls(method, preparation_of(run), run=run, device=device, numbers=numbers, batch_size=batch_size)
 
     @property
