@@ -25,6 +25,7 @@ from morphospace.space.embeddings import Embeddings
 from morphospace.space.generate import (
     Decoder,
     Look,
+    assign,
     compare_labels,
     components,
     grid,
@@ -124,7 +125,20 @@ def test_components_are_those_of_the_embeddings(home) -> None:
     emb = Embeddings.open(home / "vade.emb")
     theirs = emb.table(["component"])["component"].to_numpy()
     found = components(home / "vade", emb)
-    assert (found.labels == theirs).mean() > 0.9  # at the mean; theirs take the width of the posterior into account
+    np.testing.assert_array_equal(found.labels, theirs)
+    fresh = assign(home / "vade", Cutouts.open(home / "a.cutouts"))
+    np.testing.assert_allclose(found.probabilities, fresh.probabilities, atol=1e-3)
+    # with a mixture of one's own they are those at the means
+    mixture = Decoder.open(home / "vade", device="cpu").mixture()
+    at_means = components(home / "vade", emb, density=mixture).probabilities
+    np.testing.assert_allclose(at_means, mixture.responsibilities(emb.vectors), atol=1e-6)
+
+
+def test_a_picture_that_cannot_be_drawn_is_no_folder_of_cutouts(home, tmp_path, said) -> None:
+    status, _, err = said("generate", "sample", "--run", home / "vade", "--out", tmp_path / "a.jpg", "-n", "2")
+    assert status == 2
+    assert "a.jpg' is no folder, and pictures are .png, .pdf, .svg" in err
+    assert not (tmp_path / "a.jpg").exists()
 
 
 def test_bfloat16_runs_through_the_real_thing(home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,9 @@ def _sample(given: _Given) -> Answer:
 
     out = given.needed("out")
     picture = Path(out).suffix.casefold() in _PICTURES
+    if not picture and (mimetypes.guess_type(out)[0] or "").startswith("image/"):
+        msg = f"'{out}' is no folder, and pictures are {', '.join(_PICTURES)}"
+        raise click.UsageError(msg)
     stray = [name for name in ("survey", "noise", "resume") if picture and getattr(given, name)]
     if stray:
         msg = f"--{stray[0]} is for a catalogue on disk; '{out}' is a picture"

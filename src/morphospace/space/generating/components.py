@@ -218,9 +218,9 @@ def components(
     run : Run, path or Decoder
         Of a method with a mixture (VaDE).
     emb : Embeddings
-        Latents of that run: the means of the posteriors, at which the probabilities are taken.
+        Latents of that run, with the probabilities that it gave them (columns ``p_0``, ``p_1`` and so on).
     density : Gaussians, optional
-        Mixture to use instead of the run's own.
+        Mixture to use instead of the run's own; probabilities are then taken at the means of the posteriors.
     ignore : sequence of int
         Components that no object shall be in.
 
@@ -239,7 +239,9 @@ def components(
     decoder.check_space(emb)
     mixture = density or decoder.mixture()
     _check_several(mixture, decoder)
-    p = _responsibilities(mixture, emb.vectors)
+    p = _recorded(emb, mixture.k) if density is None else None
+    if p is None:
+        p = _responsibilities(mixture, emb.vectors)
     found = Components(tuple(emb.ids), p, emb.vectors, mixture)
     return found.ignoring(ignore) if len(ignore) else found
 
@@ -293,6 +295,15 @@ def _check_several(mixture: Gaussians, decoder: Decoder) -> None:
     if mixture.k < 2:
         msg = f"{decoder.name} has no mixture of several components ({type(decoder.method).__name__}); VaDE learns one."
         raise ConfigError(msg)
+
+
+def _recorded(emb: Embeddings, k: int) -> NDArray[np.float32] | None:
+    """Return the probabilities that the method gave when it embedded, which know how wide each posterior is."""
+    names = [f"p_{c}" for c in range(k)]
+    if not set(names) <= set(emb.schema.names):
+        return None
+    columns = [emb.table([name])[name].to_numpy(zero_copy_only=False) for name in names]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _responsibilities(mixture: Gaussians, vectors: ArrayLike) -> NDArray[np.float32]:
