@@ -257,7 +257,9 @@ def test_leaving_out_needs_a_fresh_fit(tmp_path):
     model = Predictor().fit(emb, "kind", parts={"colour": colour})
     opened = Predictor.open(model.save(tmp_path / "m.safetensors"))
     with pytest.raises(NotFittedError, match="right after fit"):
-        opened.fused.scores_without("colour", [Part("embedding", emb.vectors.astype(float), np.ones(300, dtype=bool))])
+        opened.fused.scores_without(
+            "colour", *opened.fused.speak([Part("embedding", emb.vectors, np.ones(300, dtype=bool))])
+        )
 
 
 def test_weights_of_a_mean_are_shares():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from astropy.table import Table
 from safetensors.numpy import save_file
 from scipy.stats import spearmanr
@@ -17,6 +19,7 @@ from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, NotFittedError, StoreError
 from morphospace.learn.compare import folds
 from morphospace.learn.probe import linear_probe, linear_r2
+from morphospace.science import heads
 from morphospace.science.curves import draw_labels, label_efficiency
 from morphospace.science.figures import plot_confusion, plot_curves, plot_reliability, plot_values
 from morphospace.science.predict import predict
@@ -402,6 +405,53 @@ def test_confusion_counts_and_figures_are_drawn(tmp_path):
             draw(wrong)
     with pytest.raises(DataError, match="of one score; got none"):
         plot_curves([])
+
+
+# threads and memory
+
+
+def test_small_networks_train_on_one_thread(monkeypatch):
+    seen, before = set(), torch.get_num_threads()
+    losses = heads._losses
+    monkeypatch.setattr(heads, "_losses", lambda *given: (seen.add(torch.get_num_threads()), losses(*given))[1])
+    torch.set_num_threads(3)
+    try:
+        found = predict(space(60), "kind", head="mlp", n_folds=2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
+    np.testing.assert_array_equal(found.p, predict(space(60), "kind", head="mlp", n_folds=2).p)
+
+
+def peak(work):
+    """The most memory that Python and numpy held at a time beyond what was there, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_neighbours_in_a_large_bank_need_little_memory():
+    rng = np.random.default_rng(0)
+    bank = rng.normal(size=(100_000, 2)).astype("f4")
+    head = heads.KNNHead(bank, np.ones((100_000, 1)), np.zeros(0), 5)
+    assert peak(lambda: head.scores(bank[:400].astype(float))) < 250e6  # 640 MB in one block
+    near = heads.KNNHead(bank, np.arange(100_000.0)[:, None], np.zeros(0), 1)
+    np.testing.assert_array_equal(near.scores(bank[:200].astype(float))[:, 0], np.arange(200.0))
+
+
+@pytest.mark.parametrize("head", ["linear", "knn"])
+def test_vectors_are_not_copied_whole_in_double_precision(head):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40_000, 64)).astype("f4")
+    kind = [None] * 39_800 + ["a", "b"] * 100
+    emb = Embeddings.from_arrays(None, [str(i) for i in range(40_000)], vectors, {"kind": kind})
+    predict(emb.keep(range(39_800, 40_000)), "kind", head=head, n_folds=2)
+    beside = 20e6  # ids, labels, groups and tables of 40,000 objects
+    assert peak(lambda: predict(emb, "kind", head=head, n_folds=2)) < 2.5 * vectors.nbytes + beside
 
 
 # the command

@@ -24,6 +24,7 @@ Bool = NDArray[np.bool_]
 Int = NDArray[np.intp]
 
 _INNER = 4  # folds inside the training objects, at most
+_ROWS = 16_384  # scaled at a time: all vectors in float64 would not fit
 _LEAST_VALUES = 10  # labelled objects of a regression
 
 
@@ -74,18 +75,19 @@ class _Expert:
     @classmethod
     def fit(cls, part: Part, rows: Bool, name: str, job: Job) -> Self:
         """Fit to chosen objects."""
-        x = part.x[rows]
+        x = part.x if rows.all() else part.x[rows]
         scaling = None if name == "knn" and not part.columns else Scaling.fit(x, table=bool(part.columns))
         own = job._replace(y=job.y[rows], weight=job.weight[rows] / job.weight[rows].mean(), inner=job.inner[rows])
         return cls(part.name, part.columns, scaling, fit_head(name, _scaled(x, scaling), own), x.shape[1])
 
-    def scores(self, x: Float) -> Float:
+    def scores(self, x: NDArray[np.floating[Any]]) -> Float:
         return self.head.scores(_scaled(x, self.scaling))
 
 
-def _scaled(x: Float, scaling: Scaling | None) -> Float:
+def _scaled(x: NDArray[np.floating[Any]], scaling: Scaling | None) -> Float:
     if scaling is not None:
         return scaling(x)
+    x = x.astype(np.float64)
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return np.asarray(x / np.where(length > 0, length, 1.0))
 
@@ -173,8 +175,10 @@ class Fused:
                 )
                 raise DataError(msg)
             there[m] = part.there
-            if part.there.any():
-                scores[m, part.there] = expert.scores(part.x[part.there])
+            rows = np.flatnonzero(part.there)
+            for start in range(0, len(rows), _ROWS):
+                some = rows[start : start + _ROWS]
+                scores[m, some] = expert.scores(part.x[some])
         if given:
             had = ", ".join(e.part for e in self.experts)
             msg = f"part '{next(iter(given))}' was not there in fit, which had {had}."
@@ -185,8 +189,8 @@ class Fused:
         """Return log-probabilities, means or concentrations, (N, K)."""
         return self.pool(*self.speak(parts))
 
-    def scores_without(self, name: str, parts: Sequence[Part]) -> Float:
-        """Return the scores without one part, the weights of the others found anew.
+    def scores_without(self, name: str, scores: Float, there: Bool) -> Float:
+        """Return the scores without one part, the weights of the others found anew, of what `speak` gave.
 
         Raises
         ------
@@ -199,7 +203,6 @@ class Fused:
         rest = np.array([e.part != name for e in self.experts])
         kept = self.held._replace(scores=self.held.scores[rest], there=self.held.there[rest])
         questions = check_questions(self.settings.questions, self.width) if self.task == "votes" else ()
-        scores, there = self.speak(parts)
         return _pool_of(kept, self.task, questions)(scores[rest], there[rest])
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

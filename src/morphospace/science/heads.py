@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from morphospace.errors import ConfigError, DataError
 from morphospace.science.votes import concentrations, dirichlet_multinomial_loss
+from morphospace.space.workers import Workers
 
 __all__ = ["HEADS", "Head", "Job", "KNNHead", "LinearHead", "MLPHead", "fit_head", "open_head"]
 
@@ -26,7 +27,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)  # on the mean log-loss of standardised features; strongest first
 RIDGES = 10.0 ** np.arange(-6, 2.1, 0.5)  # in units of the number of training rows
-_BLOCK = 1024  # rows compared at a time
+_BLOCK = 1024  # rows compared at a time, at most
+_CELLS = 2**23  # distances held at a time, at most
 _BETTER = 1e-4  # of the held-out loss, below which an epoch is no better
 _ABSENT = -12.0  # log-odds of a class that the training rows of a part lack
 
@@ -111,8 +113,9 @@ class KNNHead:
         k = min(self.k, len(self.bank))
         square = (self.bank.astype(np.float64) ** 2).sum(1)
         found = []
-        for start in range(0, len(x), _BLOCK):
-            far = square - 2 * (x[start : start + _BLOCK].astype(np.float32) @ self.bank.T)
+        block = max(1, min(_BLOCK, _CELLS // len(self.bank)))
+        for start in range(0, len(x), block):
+            far = square - 2 * (x[start : start + block].astype(np.float32) @ self.bank.T)
             near = np.argpartition(far, k - 1, axis=1)[:, :k]
             found.append(self.y[near].sum(1))
         votes = np.concatenate(found) if found else np.zeros((0, self.y.shape[1]))
@@ -293,6 +296,11 @@ def _path(x: Float, y: Int, weight: Float, width: int, penalties: Sequence[float
 
 def _train(x: Float, job: Job, *, hidden: int) -> list[Float]:
     """Train a small network and return its weights and biases, of the epoch that predicted the held-out fold best."""
+    with Workers(1) as one:  # several threads would wait for one another longer than such small steps take
+        return next(one.map(lambda x: _trained(x, job, hidden=hidden), [x]))
+
+
+def _trained(x: Float, job: Job, *, hidden: int) -> list[Float]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
         first = [nn.Linear(x.shape[1], hidden), nn.GELU(), nn.Dropout(0.2)] if hidden else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +34,8 @@ class Part:
     Attributes
     ----------
     name : str
-    x : ndarray of float64, (N, D)
-        NaN where a column is not known.
+    x : ndarray, (N, D)
+        Vectors in float32 as they are kept, not copied; columns of a table in float64, NaN where one is not known.
     there : ndarray of bool, (N,)
         Whether the object has this part at all.
     columns : tuple of str
@@ -43,7 +43,7 @@ class Part:
     """
 
     name: str
-    x: Float
+    x: NDArray[np.floating[Any]]
     there: NDArray[np.bool_]
     columns: tuple[str, ...] = ()
 
@@ -72,10 +72,10 @@ class Scaling:
     table: bool
 
     @classmethod
-    def fit(cls, x: Float, *, table: bool) -> Scaling:
+    def fit(cls, x: NDArray[np.floating[Any]], *, table: bool) -> Scaling:
         """Measure centre and width of each column."""
         if not table:
-            centre, width = x.mean(0), x.std(0)
+            centre, width = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
             floor = 1e-6 * (np.abs(centre) + width.max(initial=0.0))
         else:
             known = np.isfinite(x).any(0)
@@ -87,12 +87,12 @@ class Scaling:
             floor = 1e-12 * np.abs(centre)
         return cls(centre, np.where(width > floor, width, np.inf), table)
 
-    def __call__(self, x: Float) -> Float:
-        """Scale (N, D)."""
+    def __call__(self, x: NDArray[np.floating[Any]]) -> Float:
+        """Scale (N, D) into float64."""
         with np.errstate(invalid="ignore"):
             scaled = (x - self.centre) / self.width
         if not self.table:
-            return scaled
+            return np.asarray(scaled, dtype=np.float64)
         return np.asarray(np.arcsinh(np.where(np.isfinite(scaled), scaled, 0.0)))
 
 
@@ -135,7 +135,7 @@ def gather_parts(emb: Embeddings, parts: Mapping[str, Source] | None = None, *, 
 
 
 def _vectors(emb: Embeddings, *, alone: bool) -> Part:
-    x = np.asarray(emb.vectors, dtype=np.float64)
+    x = emb.vectors
     finite = np.isfinite(x)
     whole = np.asarray(finite.all(1))
     bad = ~whole if alone else ~whole & finite.any(1)

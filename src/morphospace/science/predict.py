@@ -118,8 +118,7 @@ class _Folds:
             logger.info("fold %d of %d", f + 1, self.n_folds)
             model = self._fit(f)
             test = self.fold == f
-            found.append((test, self._predict(model, test)))
-            self._take_apart(model, test)
+            found.append((test, self._predict(model, test, take_apart=len(self.names) > 1)))
             self.weights.append(model.weights)
         rest, final = self.fold < 0, self._fit(None)
         if rest.any():
@@ -140,20 +139,15 @@ class _Folds:
             model.calibrate_examples(self.all.take(self.fold == calibration), coverage=self.coverage)
         return model
 
-    def _predict(self, model: Predictor, rows: NDArray[np.bool_]) -> Prediction:
+    def _predict(self, model: Predictor, rows: NDArray[np.bool_], *, take_apart: bool = False) -> Prediction:
+        """Predict objects; on request also by each part alone, and without each part."""
         chosen = self.all.take(rows)
-        return model.predict_scores(chosen.ids, model.fused.scores(chosen.parts))
-
-    def _take_apart(self, model: Predictor, rows: NDArray[np.bool_]) -> None:
-        """Predict by each part alone, and without each part."""
-        if len(self.names) < 2:
-            return
-        chosen = self.all.take(rows).parts
-        scores, there = model.fused.speak(chosen)
-        prior = model.fused.pool.prior
-        for m, name in enumerate(self.names):
-            self.alone[m, rows] = np.where(there[m][:, None], scores[m], prior)
-            self.without[m, rows] = model.fused.scores_without(name, chosen)
+        scores, there = model.fused.speak(chosen.parts)
+        pool = model.fused.pool
+        for m, name in enumerate(self.names if take_apart else ()):
+            self.alone[m, rows] = np.where(there[m][:, None], scores[m], pool.prior)
+            self.without[m, rows] = model.fused.scores_without(name, scores, there)
+        return model.predict_scores(chosen.ids, pool(scores, there))
 
     def _contributions(self, whole: Prediction) -> tuple[Contribution, ...]:
         if len(self.names) < 2:
