@@ -56,7 +56,7 @@ def test_likelihoods_are_the_equations(kind):
 
 
 def test_the_gradient_of_gaussian_is_that_of_the_best_variance():
-    """Rybkin et al. 2021, eq. 8: D / 2 log MSE has the gradient of the loss with its variance held."""
+    """Rybkin et al. 2021: D / 2 log MSE has the gradient of the loss with its variance held."""
     raw, x = pictures()
     one, other = raw.float().requires_grad_(), raw.float().requires_grad_()
     negative_log_likelihood("gaussian", one, x).mean().backward()

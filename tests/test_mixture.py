@@ -55,7 +55,7 @@ def naive_joint(mixture, m, v=None):
 
 
 def naive_kl(mixture, m, v, gamma):
-    """Design of this house, section 6; Jiang et al. 2017, eq. 12."""
+    """Design of this house, section 6; Jiang et al. 2017, section 3."""
     log_pi, mu, log_s2 = (t.tolist() for t in mixture)
     out = []
     for i in range(len(m)):

@@ -43,7 +43,7 @@ def accuracy(label, chosen):
 
 
 def vade_by_hand(method, mean, log_variance, z=None):
-    """Jiang et al. 2017, eq. 12 and 16, in loops; gamma of the sample z, or the one that makes the bound highest."""
+    """The bound of Jiang et al. 2017, section 3, in loops; gamma of the sample z, or the one that makes the bound highest."""
     log_pi, mu, log_s2 = (t.double().tolist() for t in method.mixture())
     k, d = len(mu), len(mu[0])
     out = []

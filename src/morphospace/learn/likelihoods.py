@@ -40,7 +40,7 @@ def negative_log_likelihood(kind: Likelihood, raw: Tensor, x: Tensor) -> Tensor:
 
     Notes
     -----
-    ``gaussian`` is Rybkin et al. 2021, eq. 8, its optimal variance as a constant of the gradient, at least 1e-6.
+    ``gaussian`` is the optimal sigma-VAE of Rybkin et al. 2021, its variance a constant of the gradient and at least 1e-6.
     """
     raw, x = raw.float(), x.float()
     if kind == "bernoulli":

@@ -90,8 +90,8 @@ def responsibilities(
 
     Notes
     -----
-    Jiang et al. 2017, eq. 16, by log-sum-exp. `spread` stands for the inverse min-max transform of Cao et al. 2020, which
-    scales the exponents into a fixed range; the range is not told there, and is an argument here.
+    Jiang et al. 2017, q(c|x) = p(c|z), by log-sum-exp. `spread` stands for the inverse min-max transform of Cao et al. 2020,
+    which scales the exponents into a fixed range; the range is not told there, and is an argument here.
     """
     return log_responsibilities(mixture, mean, log_variance, spread=spread).exp()
 
@@ -157,7 +157,7 @@ def kl_mixture(mixture: Mixture, mean: Tensor, log_variance: Tensor, log_gamma: 
 
     Notes
     -----
-    Jiang et al. 2017, eq. 12, its terms without the reconstruction, with their signs turned.
+    The bound of Jiang et al. 2017, section 3, its terms without the reconstruction, with their signs turned.
     """
     gamma = log_gamma.exp()
     inverse = torch.exp(-mixture.log_variances)  # (k, d)

@@ -75,7 +75,7 @@ def rankme(z: ArrayLike) -> float:
 
     Notes
     -----
-    Garrido et al. 2023, eq. 1 and 2: exp(-sum p_k ln p_k), p_k = s_k / |s|_1 + 1e-7, with the singular values s. The
+    Garrido et al. 2023 (RankMe): exp(-sum p_k ln p_k), p_k = s_k / |s|_1 + 1e-7, with the singular values s. The
     authors compare it between runs of one method only.
     """
     value = np.sqrt(np.maximum(_eigenvalues(_matrix(z, "vectors")), 0.0))

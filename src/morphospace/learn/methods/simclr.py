@@ -38,7 +38,7 @@ class SimCLR(Method):
     Notes
     -----
     Chen et al. 2020, eq. 1. Departures: batch norm in the projector, and `decorrelate`. Statistic ``mutual_information`` is
-    log(2B - 1) minus the loss, the bound on the information between views, in nats (van den Oord et al. 2018, eq. 5).
+    log(2B - 1) minus the loss, the bound on the information between views, in nats (van den Oord et al. 2018, section 2.3).
     """
 
     paper = "Chen et al. 2020"

@@ -141,10 +141,10 @@ class VaDE(VAE):
 
     Notes
     -----
-    Jiang et al. 2017, eq. 12 and 16; phases, (t / T)^3 and the start from mini-batches of Cao et al. 2020; `balance` of
-    Hafner et al. 2021, algorithm 2; `free_bits` as in `VAE`. Departures: responsibilities are by default those that make the
-    bound highest, E[log N] in the place of one sample's log N; log-variances are bent into bounds; a component with less
-    than a hundredth of an equal share of the images at the start of a phase is left out from then on.
+    Jiang et al. 2017, section 3: its bound, and q(c|x) = p(c|z); phases, (t / T)^3 and the start from mini-batches of Cao et
+    al. 2020; `balance` of Hafner et al. 2021, algorithm 2; `free_bits` as in `VAE`. Departures: responsibilities are by default
+    those that make the bound highest, E[log N] in the place of one sample's log N; log-variances are bent into bounds; a
+    component with less than a hundredth of an equal share of the images at the start of a phase is left out from then on.
     """
 
     paper = "Jiang et al. 2017"

@@ -48,7 +48,7 @@ class VAE(AE):
     Notes
     -----
     Kingma & Welling 2014, eq. 7 with one sample; `beta` of Higgins et al. 2017, eq. 4; linear warm-up of Sonderby et al.
-    2016; `free_bits` of Kingma et al. 2016, eq. 15. Departure: log-variances are bent into (-12, 6).
+    2016; `free_bits` of Kingma et al. 2016, appendix C. Departure: log-variances are bent into (-12, 6).
     """
 
     paper = "Kingma & Welling 2014"

@@ -146,7 +146,7 @@ class Gaussians:
 
         Notes
         -----
-        Jiang et al. 2017, eq. 16, by log-sum-exp, at z itself.
+        Jiang et al. 2017, q(c|x) = p(c|z), by log-sum-exp, at z itself.
         """
         joint = self.log_joint(z)
         return np.asarray(np.exp(joint - logsumexp(joint, axis=1, keepdims=True)))
