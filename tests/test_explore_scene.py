@@ -35,6 +35,7 @@ from morphospace.explore.columns import describe, encode
 from morphospace.explore.explore import explore, open_scene
 from morphospace.explore.maps import crowding, principal_axes, scaled
 from morphospace.explore.pixels import orientation, pixels_of, shrunk
+from morphospace.explore.results import describe_clusters
 from morphospace.explore.sprites import sheet
 from morphospace.explore.standalone import page_data, write_page
 from morphospace.explore.widget import map_widget
@@ -265,6 +266,22 @@ def test_results_of_other_rows_are_not_shown(stores):
     scene = open_scene(emb, cuts)
     assert any("is damaged" in note for note in scene.notes)
     assert [m["name"] for m in scene.maps] == ["whole"]
+
+
+def test_tables_of_results_stay_on_the_disk(tmp_path):
+    """A million rows in 50 clusters are 200 MB."""
+    n, k = 50_000, 20
+    emb = Embeddings.from_arrays(tmp_path / "a.emb", [str(i) for i in range(n)], np.zeros((n, 2), np.float32))
+    labels = np.arange(n) % k
+    columns = {f"p_{c}": np.random.default_rng(c).random(n, dtype=np.float32) for c in range(k)}
+    keep(emb, "clusters", "many", pa.table({"id": emb.ids, "label": labels, **columns}), {})
+    before = pa.total_allocated_bytes()
+    scene = open_scene(emb, None)
+    assert scene.column("@cluster:many").values.tolist() == labels.tolist()
+    told = describe_clusters(scene, "many")["clusters"]
+    assert [one["n"] for one in told] == [n // k] * k
+    assert told[3]["mean_probability"] == pytest.approx(float(columns["p_3"][labels == 3].mean()), abs=1e-6)
+    assert pa.total_allocated_bytes() - before < 1_000_000  # the table has 4 MB
 
 
 # ---- the page as one file

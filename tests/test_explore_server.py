@@ -260,10 +260,15 @@ def test_results_kept_while_it_runs_are_found(here):
         assert [o["rank"] for o in odd] == [2, 3, 4]
         assert odd[0]["score"] == pytest.approx(float(here.get("/api/column/@anomaly:knn").array("<f4")[odd[0]["row"]]))
         assert "nearest is" in odd[0]["reason"]
+        cluster(emb, "kmeans", k=3, resamples=2).save(emb, "two", overwrite=True)  # and the page is not loaded again
+        told = here.get("/api/clusters/two").json()
+        assert (told["k"], len(told["clusters"]), told["figures"]["k"]) == (3, 3, 3)
+        labels = here.get("/api/column/@cluster:two").array("<i2")
+        assert [g["n"] for g in told["clusters"]] == np.bincount(labels).tolist()
     finally:
         for file in emb.path.glob("_*/*.parquet"):
             file.unlink()
-    assert here.get("/api/clusters/two").status == 200  # until the page asks anew
+    assert here.get("/api/clusters/two").status == 404
     assert here.get("/api/space").json()["clusters"] == []
 
 

@@ -58,7 +58,8 @@ def _place(scene: Scene, found: Dropped, name: str) -> list[float] | None:
     shown = scene.map(name)
     if name in scene.results("maps"):
         try:
-            projection = scene.once(("projection", name), lambda: open_projection(scene.emb, name))
+            stamp = scene.result("maps", name).stamp
+            projection = scene.once(("projection", name, stamp), lambda: open_projection(scene.emb, name))
             place = shown.put(projection.place(found.emb.vectors))[0]
             if np.isfinite(place).all():
                 return [float(x) for x in place]

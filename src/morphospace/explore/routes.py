@@ -66,7 +66,7 @@ def describe_space(scene: Scene) -> dict[str, Any]:
         "maps": scene.maps,
         "n_maps": len(scene.maps),
         "clusters": [
-            {"name": name, "k": _k(found), "about": found.about, "fresh": found.fresh}
+            {"name": name, "k": _k(scene, found), "about": found.about, "fresh": found.fresh}
             for name, found in scene.results("clusters").items()
         ],
         "anomalies": [
@@ -87,8 +87,11 @@ def describe_space(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _k(found: Kept) -> int:
-    return int(found.table["label"].to_numpy().max(initial=-1)) + 1
+def _k(scene: Scene, found: Kept) -> int:
+    def count() -> int:
+        return int(found.read(["label"])["label"].to_numpy().max(initial=-1)) + 1
+
+    return scene.once(("k", found.name, found.stamp), count)
 
 
 def _bands(scene: Scene) -> list[str]:

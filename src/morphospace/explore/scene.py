@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 COLOR = "@color"
 QUICK_MAP = "pca"
+_SPECIAL = {"@cluster": "clusters", "@score": "scores", "@anomaly": "anomalies"}
 _LASTING = ("columns", "shapes", "crowding", COLOR)  # whatever else is kept with the embeddings
 _DRAWN_BYTES = 256 << 20  # columns and maps as they are sent
 
@@ -181,12 +182,15 @@ class Scene:
         return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in files))
 
     def results(self, kind: str) -> dict[str, Kept]:
-        """Give what is kept of a kind, by name; see ``morphospace.space.kept``."""
+        """Give what is kept of a kind, by name; see ``morphospace.space.kept``. Their rows are on the disk."""
         return self._kept[kind]
 
     def result(self, kind: str, name: str) -> Kept:
         """Give one kept result whose rows are those of the embeddings; else an error of status 404 or 409."""
         found = self._kept[kind].get(name)
+        if found is None or not found.current:
+            self.refresh()
+            found = self._kept[kind].get(name)
         if found is None:
             msg = f"there is no '{name}' among the {kind} kept with these embeddings{nearest(name, self._kept[kind])}"
             raise refuse(msg)
@@ -202,7 +206,7 @@ class Scene:
     # ---- maps
 
     def _fresh_maps(self) -> list[str]:
-        return [name for name, one in self._kept["maps"].items() if one.fresh and "y" in one.table.column_names]
+        return [name for name, one in self._kept["maps"].items() if one.fresh and "y" in one.columns]
 
     @property
     def maps(self) -> list[dict[str, Any]]:
@@ -211,11 +215,11 @@ class Scene:
             {
                 "name": name,
                 "method": str(found.about.get("method", name)),
-                "dims": 3 if "z" in found.table.column_names else 2,
+                "dims": 3 if "z" in found.columns else 2,
                 "fresh": found.fresh,
             }
             for name, found in self._kept["maps"].items()
-            if "y" in found.table.column_names
+            if "y" in found.columns
         ]
         fresh = self._fresh_maps()
         if not fresh:
@@ -225,19 +229,23 @@ class Scene:
 
     def map(self, name: str) -> Map:
         """Give a map on the scale of the page; an error of status 404 or 409 where it cannot be shown."""
+        quick = name == QUICK_MAP and not self._fresh_maps()
+        kept_map = None if quick else self.result("maps", name)
 
         def make() -> tuple[Map, int]:
-            if name == QUICK_MAP and not self._fresh_maps():
+            if kept_map is None:
                 made = scaled(name, "pca", principal_axes(self.emb))
             else:
-                found = self.result("maps", name)
-                axes = [axis for axis in ("x", "y", "z") if axis in found.table.column_names]
-                places = np.stack([found.table[axis].to_numpy() for axis in axes], axis=1)
-                made = scaled(name, str(found.about.get("method", name)), places.astype(np.float64))
+                table = kept_map.read([axis for axis in ("x", "y", "z") if axis in kept_map.columns])
+                places = np.stack([axis.to_numpy() for axis in table.columns], axis=1)
+                made = scaled(name, str(kept_map.about.get("method", name)), places.astype(np.float64))
             return made, made.xy.nbytes
 
-        with self._only(("map", name)):
-            found: Map = self._drawn.get(("map", name), make)
+        return self._draw(("map", name, None if kept_map is None else kept_map.stamp), make)
+
+    def _draw(self, key: tuple[object, ...], make: Callable[[], tuple[T, int]]) -> T:
+        with self._only(key):
+            found: T = self._drawn.get(key, make)
             return found
 
     # ---- columns
@@ -253,7 +261,7 @@ class Scene:
         return found
 
     def once(self, key: object, make: Callable[[], T]) -> T:
-        """Make something when it is first asked for, and keep it."""
+        """Make something when it is first asked for, and keep it; what is of a result has its stamp in the key."""
         with self._only(key):
             made = self._made
             if key not in made:
@@ -276,14 +284,17 @@ class Scene:
         DataError
             Where it is text of many values.
         """
+        kind, _, which = name.partition(":")
+        found = self.result(_SPECIAL[kind], which) if kind in _SPECIAL else None
 
         def make() -> tuple[Encoded, int]:
-            made = self._special(name) if name.startswith("@") else self._plain(name)
+            if found is not None:
+                made = _column_of(found)
+            else:
+                made = self._special(name) if name.startswith("@") else self._plain(name)
             return made, made.values.nbytes
 
-        with self._only(("column", name)):
-            found: Encoded = self._drawn.get(("column", name), make)
-            return found
+        return self._draw(("column", name, None if found is None else found.stamp), make)
 
     def _plain(self, name: str) -> Encoded:
         if name not in self.columns:
@@ -292,17 +303,10 @@ class Scene:
         return encode(self.emb, self.columns[name])
 
     def _special(self, name: str) -> Encoded:
-        kind, _, which = name[1:].partition(":")
         if name == COLOR and self._color is not None:
             return encode(self._color, describe(self._color, "color"))
-        if kind == "density":
+        if name.partition(":")[0] == "@density":
             return Encoded("number", self.once("crowding", lambda: crowding(self.emb)))
-        if kind == "cluster":
-            labels = self.result("clusters", which).table["label"].to_numpy()
-            return Encoded("category", labels.astype(np.int16))
-        if kind in ("score", "anomaly"):
-            values = self.result("scores" if kind == "score" else "anomalies", which).table["score"]
-            return Encoded("number", np.asarray(values.to_numpy(), dtype=np.float32))
         msg = f"there is no column '{name}'; @cluster:, @score:, @anomaly:, @label: and @density: begin special ones."
         raise refuse(msg)
 
@@ -311,6 +315,13 @@ class Scene:
         """Describe what the caller of ``explore`` gave to colour by."""
         color = self._color
         return None if color is None else self.once(COLOR, lambda: describe(color, "color")._replace(name=COLOR))
+
+
+def _column_of(found: Kept) -> Encoded:
+    """Read the column of a kept result that a map is coloured by."""
+    if "label" in found.columns:
+        return Encoded("category", found.read(["label"])["label"].to_numpy().astype(np.int16))
+    return Encoded("number", np.asarray(found.read(["score"])["score"].to_numpy(), dtype=np.float32))
 
 
 def _colour_table(color: Sequence[Any], n: int) -> Embeddings:

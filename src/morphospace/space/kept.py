@@ -54,6 +54,8 @@ class Kept:
         those of the embeddings, and it has to be made again.
     path : Path
         File of the table.
+    stamp : tuple of int
+        Another for each file that was ever written there.
     """
 
     name: str
@@ -61,14 +63,14 @@ class Kept:
     about: dict[str, Any]
     fresh: bool
     path: Path
-    _model: str = field(default="", repr=False)
-    _stamp: tuple[int, ...] = field(default=(), repr=False)
+    stamp: tuple[int, ...] = field(repr=False)
+    _model: str = field(repr=False)
 
     @property
     def current(self) -> bool:
         """Whether the file is the one that was found, and has not been replaced or deleted since."""
         try:
-            return _stamp(self.path.stat()) == self._stamp
+            return _stamp(self.path.stat()) == self.stamp
         except OSError:
             return False
 
@@ -91,7 +93,7 @@ class Kept:
         """
         try:
             with self.path.open("rb") as file:
-                if _stamp(os.fstat(file.fileno())) == self._stamp:
+                if _stamp(os.fstat(file.fileno())) == self.stamp:
                     return pq.read_table(file, columns=list(columns)).replace_schema_metadata(None)
         except FileNotFoundError:
             pass
@@ -278,7 +280,7 @@ def _look(path: Path, ids: str, space_id: str) -> Kept:
     if version > _VERSION:
         msg = f"'{path}' was written by a newer release; upgrade with pip install -U morphospace."
         raise StoreError(msg)
-    return Kept(path.stem, tuple(schema.names), about, fresh, path, model, stamp)
+    return Kept(path.stem, tuple(schema.names), about, fresh, path, stamp, model)
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
