@@ -19,6 +19,7 @@ from morphospace.science import blocks, draft, masks, segment
 from morphospace.science import measure as measure_module
 from morphospace.science.blocks import Limits, by_blocks
 from morphospace.science.draft import Draft
+from morphospace.science.files import write_file
 from morphospace.science.measure import Measures, measure
 from morphospace.science.morphometry.planes import Plane
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
@@ -261,3 +262,29 @@ def test_command_says_how_to_go_on(store: Cutouts, tmp_path: Path, monkeypatch: 
         done = CliRunner().invoke(program, [*words, "--resume"])
         assert done.exit_code == 0, done.output
         assert "13 " in done.stdout
+
+
+# files
+
+
+def test_other_endings_are_refused_before_any_work(store: Cutouts, tmp_path: Path) -> None:
+    for verb in ("measure", "segment"):
+        with pytest.raises(ConfigError, match=r"'t.txt' must end in .parquet or .pq, for that is what is written"):
+            run(verb, store, out=tmp_path / "t.txt")
+        done = CliRunner().invoke(program, [verb, str(store.path), "--out", str(tmp_path / "t.csv")])
+        assert "'t.csv' must end in .parquet" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_breaks_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "t.parquet"
+    write_file(path, lambda beside: beside.write_text("old"))
+
+    def breaks(beside: Path) -> None:
+        beside.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(StoreError, match=r"t.parquet' cannot be written \(disk full\)"):
+        write_file(path, breaks)
+    assert [p.name for p in path.parent.iterdir()] == ["t.parquet"]
+    assert path.read_text() == "old"

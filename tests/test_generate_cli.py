@@ -252,7 +252,8 @@ def test_the_command_deblends(home, tmp_path, answer) -> None:
         (("sample", "--run", "vade", "--out", "x.png", "-n", "0"), 2, "0 is not in the range"),
         (("sample", "--run", "ae", "--out", "x.png", "-k", "3", "--embeddings", "vade.emb"), 1, "not latents of"),
         (("components", "--run", "vade", "--cutouts", "a.cutouts", "-k", "3"), 2, "components needs --embeddings"),
-        (("reconstruct", "--run", "ae", "--cutouts", "a.cutouts", "--table", "there.png"), 1, "there already"),
+        (("reconstruct", "--run", "ae", "--cutouts", "a.cutouts", "--table", "there.png"), 1, "must end in .csv"),
+        (("reconstruct", "--run", "ae", "--cutouts", "a.cutouts", "--table", "there.csv"), 1, "there already"),
         (("sample", "--run", "vade"), 2, "sample needs --out"),
         (("sample", "--run", "vade", "--run", "ae", "--out", "x.png"), 2, "several are for traverse"),
         (("deblend", "--run", "vade", "--out", "x.png"), 2, "deblend needs --name"),
@@ -265,6 +266,7 @@ def test_the_command_deblends(home, tmp_path, answer) -> None:
 def test_what_the_command_cannot_do_is_one_sentence(home, tmp_path, monkeypatch, said, words, status, message) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.png").write_bytes(b"")
+    (tmp_path / "there.csv").write_bytes(b"")
     known = {name: str(home / name) for name in ("simclr", "vade", "ae", "vae2", "ae.emb", "vade.emb", "a.cutouts")}
     found, _, err = said("generate", *(known.get(w, w) for w in words))
     assert found == status

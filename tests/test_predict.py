@@ -493,3 +493,21 @@ def test_command_predicts_saves_and_predicts_again(tmp_path, capsys):
     assert "--where is for learning, and --model" in " ".join(capsys.readouterr().err.split())
     assert main([*again, "--n-folds", "3"]) == 2
     assert "--n-folds is for learning, and --model" in " ".join(capsys.readouterr().err.split())
+
+
+def test_command_refuses_endings_before_it_learns(tmp_path, capsys, monkeypatch):
+    emb = space(30)
+    Embeddings.from_arrays(tmp_path / "e.emb", emb.ids, emb.vectors, {"kind": ["a", "b"] * 15})
+    monkeypatch.setattr("morphospace.science.predict.target_of", None)  # nothing is begun
+    for option, name, ends in (
+        ("--out", "p.txt", ".parquet or .pq"),
+        ("--save", "p.pkl", ".safetensors"),
+        ("--confusion", "p.jpg", ".png or .pdf or .svg"),
+    ):
+        assert main(["predict", str(tmp_path / "e.emb"), "kind", option, str(tmp_path / name)]) == 1
+        assert f"'{name}' must end in {ends}, for that is what is written" in capsys.readouterr().err
+    assert main(["predict", str(tmp_path / "e.emb"), "kind", "--out", str(tmp_path)]) == 1
+    assert "is a folder; give the name of a file that ends in .parquet" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["predict", str(tmp_path / "e.emb"), "kind", "--part", "a=shapes.fits"]) == 1
+    assert "shapes.fits" in capsys.readouterr().err

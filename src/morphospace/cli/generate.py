@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +107,9 @@ class _Given:
         """Write a table where --table asks for it."""
         from pyarrow import csv
 
-        if self.table is None:
-            return None
-        csv.write_csv(table, self.table)
-        return self.table
+        from morphospace.science.files import write_file
+
+        return None if self.table is None else str(write_file(Path(self.table), partial(csv.write_csv, table)))
 
 
 _FILE = click.Path()
@@ -172,6 +172,8 @@ def generate_command(config: dict[str, Any], **options: Any) -> None:  # noqa: A
     of more and the images on it. ``path`` goes through the most typical member of each component. ``deblend`` finds the nearest
     object without a companion. ``components`` counts and compares the components of a mixture.
     """
+    from morphospace.science.files import CSV, free_file
+
     given = _Given(**options)
     action, taken = ACTIONS[given.action]
     ctx = click.get_current_context()
@@ -185,7 +187,7 @@ def generate_command(config: dict[str, Any], **options: Any) -> None:  # noqa: A
     if given.out is not None and Path(given.out).suffix.casefold() in _PICTURES:
         refuse_existing(given.out, overwrite=given.overwrite)
     if given.table is not None:
-        refuse_existing(given.table, overwrite=given.overwrite)
+        free_file(given.table, CSV, overwrite=given.overwrite)
     emit(*action(given), as_json=state().json)
 
 

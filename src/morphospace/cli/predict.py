@@ -10,7 +10,7 @@ import click
 
 from morphospace.cli.labels import labels_of
 from morphospace.cli.options import SOURCE, options_from, state, verb
-from morphospace.cli.output import emit, refuse_existing
+from morphospace.cli.output import emit
 from morphospace.config import call_from
 from morphospace.errors import StoreError
 
@@ -24,6 +24,7 @@ __all__ = ["predict_command"]
 _PREDICT = "morphospace.science.predict:predict"
 _IMAGES = "morphospace.science.finetune:predict_images"
 _LEARNING = ("labels", "where", "save", "confusion", "reliability", "figure")
+_TABLES = (".csv", ".ecsv", ".fits", ".fit", ".parquet", ".pq", ".vot", ".votable", ".xml")
 _WRITTEN = ("out", "save", "confusion", "reliability", "figure")
 
 
@@ -77,9 +78,7 @@ def predict_command(
     from morphospace.space.embeddings import Embeddings
 
     tuned = _check_model(config, columns, given, tables)
-    for name in _WRITTEN:
-        if given[name] is not None:
-            refuse_existing(given[name], overwrite=given["overwrite"])
+    _check_files(given)
     parts = dict(_part(each) for each in tables) or None
     if tuned:
         found = _by_run(embeddings, given["model"], config.get("images", {}))
@@ -126,12 +125,21 @@ def _check_model(
     return tuned
 
 
+def _check_files(given: dict[str, Any]) -> None:
+    """Refuse names that cannot be written before the work begins."""
+    from morphospace.science.files import FIGURES, PARQUET, SAFETENSORS, free_file
+
+    for name, endings in {"out": PARQUET, "save": SAFETENSORS, **dict.fromkeys(_WRITTEN[2:], FIGURES)}.items():
+        if given[name] is not None:
+            free_file(given[name], endings, overwrite=given["overwrite"])
+
+
 def _part(text: str) -> tuple[str, Source]:
     name, equals, source = text.partition("=")
     if not equals or not name or not source:
         msg = f"--part needs NAME=FILE or NAME=COLUMN,COLUMN; got '{text}'"
         raise click.UsageError(msg)
-    if Path(source).is_file() or Path(source).suffix in (".parquet", ".csv"):
+    if Path(source).is_file() or Path(source).suffix.casefold() in _TABLES:
         return name, source
     return name, [column.strip() for column in source.split(",")]
 

@@ -19,28 +19,10 @@ from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 from morphospace.space.going_on import keys_of, rows_done
 
-__all__ = ["Draft", "free_file"]
+__all__ = ["Draft"]
 
 _VERSION = 1
 _PLACE = "place_in_window"  # rows of its window before it: a job goes on where a window began
-
-
-def free_file(path: str | Path, *, example: str, overwrite: bool) -> Path:
-    """Give the path of a file that may be written.
-
-    Raises
-    ------
-    StoreError
-        If it is a folder, or is there and `overwrite` is not given.
-    """
-    target = Path(path)
-    if target.is_dir():
-        msg = f"'{target}' is a folder; out needs the name of a file, e.g. {example}."
-        raise StoreError(msg)
-    if target.exists() and not overwrite:
-        msg = f"'{target}' is there already; choose another name or give overwrite=True (--overwrite)."
-        raise StoreError(msg)
-    return target
 
 
 class Draft:

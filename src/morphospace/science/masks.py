@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from morphospace._manifest import replacing
 from morphospace.config import nearest
 from morphospace.errors import DataError, StoreError
-from morphospace.science.draft import free_file
+from morphospace.science.files import free_file, write_file
 
 __all__ = ["COMPARED", "Masks", "compared", "intersection_over_union"]
 
@@ -98,18 +98,14 @@ class Masks(Mapping[str, NDArray[np.bool_]]):
 
         Raises
         ------
+        ConfigError
+            If the ending is not one of Parquet.
         StoreError
             If the file is there and `overwrite` is not given, or it cannot be written.
         """
-        target = free_file(path, example="disks.masks.parquet", overwrite=overwrite)
+        target = free_file(path, overwrite=overwrite)
         told = {"kind": _KIND, "version": _VERSION, "about": self.about}
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as beside:
-                pq.write_table(self.table.replace_schema_metadata({_ABOUT: json.dumps(told)}), beside)
-        except OSError as error:
-            msg = f"'{target}' cannot be written ({error})."
-            raise StoreError(msg) from error
+        write_file(target, partial(pq.write_table, self.table.replace_schema_metadata({_ABOUT: json.dumps(told)})))
         return Masks(self.table, self.about, target)
 
     def __getitem__(self, name: str) -> NDArray[np.bool_]:

@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from morphospace._manifest import replacing, software_versions
+from morphospace._manifest import software_versions
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.devices import named_device
 from morphospace.science.blocks import Limits, by_blocks
-from morphospace.science.draft import Draft, free_file
+from morphospace.science.draft import Draft
+from morphospace.science.files import free_file, write_file
 from morphospace.science.morphometry.flags import BAD
 from morphospace.science.morphometry.planes import Plane
 from morphospace.science.morphometry.quantities import QUANTITIES
@@ -150,7 +151,7 @@ def measure(
     DataError
         If there is no cutout, or `labels` lacks an id or does not fit its image.
     ConfigError
-        If the band is unknown, or the device not there.
+        If the band is unknown, the device not there, or the ending of `out` not one of Parquet.
     StoreError
         If `out` is there or begun and neither `resume` nor `overwrite` is given, or if what is there is of other cutouts or
         settings, or it cannot be written.
@@ -179,11 +180,11 @@ def measure(
     path = Path(out)
     if resume and path.is_file():
         return _finished(Measures.open(path), about, len(cutouts))
-    free_file(path, example="shapes.parquet", overwrite=overwrite)
+    free_file(path, overwrite=overwrite)
     with Draft(path, _schema(), cutouts, settings=settings, resume=resume, overwrite=overwrite) as draft:
         write_all(make(draft.first), draft.add, draft.flush)
         table = draft.table().cast(_schema()).replace_schema_metadata(_told(about))
-        _write(table, path)
+        write_file(path, partial(pq.write_table, table))
     draft.drop()
     return Measures(table, about, path)
 
@@ -277,13 +278,3 @@ def _schema() -> pa.Schema:
 
 def _told(about: Mapping[str, Any]) -> dict[bytes, str]:
     return {_ABOUT: json.dumps(about)}
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
-            pq.write_table(table, beside)
-    except OSError as error:
-        msg = f"'{path}' cannot be written ({error})."
-        raise StoreError(msg) from error

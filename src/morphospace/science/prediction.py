@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,9 +15,9 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from morphospace._manifest import replacing
 from morphospace.errors import DataError, StoreError
 from morphospace.science.calibration import brier_score, calibration_error
+from morphospace.science.files import free_file, write_file
 from morphospace.science.targets import Target
 from morphospace.science.votes import dirichlet_multinomial_loss, expected_fractions
 
@@ -266,21 +267,12 @@ class Prediction:
 
         Raises
         ------
+        ConfigError
+            If the ending is not one of Parquet.
         StoreError
             If the file is there and `overwrite` is not given, or it cannot be written.
         """
-        path = Path(path)
-        if path.exists() and not overwrite:
-            msg = f"'{path}' is there already; choose another name or give overwrite=True (--overwrite)."
-            raise StoreError(msg)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as beside:
-                pq.write_table(self.table(), beside)
-        except OSError as error:
-            msg = f"'{path}' cannot be written ({error})."
-            raise StoreError(msg) from error
-        return path
+        return write_file(free_file(path, overwrite=overwrite), partial(pq.write_table, self.table()))
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from morphospace._manifest import replacing, software_versions
+from morphospace._manifest import software_versions
 from morphospace.errors import ConfigError, NotFittedError, StoreError
 from morphospace.science.calibration import Temperature, refuse_trained
 from morphospace.science.conformal import ConformalIntervals, ConformalSets
+from morphospace.science.files import SAFETENSORS, free_file, write_file
 from morphospace.science.fused import Examples, Fused, Settings
 from morphospace.science.heads import HEADS
 from morphospace.science.parts import Part, Source, gather_parts
@@ -280,14 +281,13 @@ class Predictor:
         ------
         NotFittedError
             If it is not fitted.
+        ConfigError
+            If the ending is not ``.safetensors``.
         StoreError
             If the file is there and `overwrite` is not given, or it cannot be written.
         """
         fitted, arrays = self.fused.state()
-        path = Path(path)
-        if path.exists() and not overwrite:
-            msg = f"'{path}' is there already; choose another name or give overwrite=True (--overwrite)."
-            raise StoreError(msg)
+        path = free_file(path, SAFETENSORS, overwrite=overwrite)
         about: dict[str, Any] = {
             "version": _VERSION,
             "software": software_versions(),
@@ -301,14 +301,7 @@ class Predictor:
             about["conformal"], kept = self._conformal.state()
             arrays |= {f"conformal.{k}": v for k, v in kept.items()}
         content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {_ABOUT: json.dumps(about)})
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as beside:
-                beside.write_bytes(content)
-        except OSError as error:
-            msg = f"'{path}' cannot be written ({error})."
-            raise StoreError(msg) from error
-        return path
+        return write_file(path, lambda beside: beside.write_bytes(content))
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

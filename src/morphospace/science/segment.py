@@ -24,7 +24,8 @@ from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.devices import named_device
 from morphospace.learn.unet import UNet, generalised_cross_entropy
 from morphospace.science.blocks import Limits, by_blocks
-from morphospace.science.draft import Draft, free_file
+from morphospace.science.draft import Draft
+from morphospace.science.files import free_file
 from morphospace.science.masks import COMPARED, Masks, intersection_over_union
 from morphospace.science.morphometry.planes import Plane, read_planes
 from morphospace.science.morphometry.segmentation import Segmentation
@@ -125,7 +126,7 @@ def segment(
     DataError
         If there is no cutout, or in none of them anything stands out.
     ConfigError
-        If an option is out of range, or the band unknown.
+        If an option is out of range, the band unknown, or the ending of `out` not one of Parquet.
     StoreError
         If `out` is there or begun and neither `resume` nor `overwrite` is given, or if what is there is of other cutouts or
         settings, or it cannot be written.
@@ -152,7 +153,7 @@ def segment(
     path = Path(out)
     if resume and path.is_file():
         return _finished(Masks.open(path), {**settings, **told}, len(cutouts))
-    free_file(path, example="disks.masks.parquet", overwrite=overwrite)
+    free_file(path, overwrite=overwrite)
     with Draft(path, _SCHEMA, cutouts, settings=settings, resume=resume, overwrite=overwrite) as draft:
         if draft.rows:
             network, n = _kept(draft.path / _NETWORK, where)
