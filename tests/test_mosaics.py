@@ -21,6 +21,8 @@ from morphospace.sky.images import read_image
 from morphospace.sky.intake import Intake
 from morphospace.sky.sources import open_source
 from morphospace.sky.sources.mosaics import MosaicSource
+from morphospace.sky.sources.positions import read_positions
+from morphospace.sky.sources.tables import read_table
 
 SCALE = 0.4 / 3600
 FRAMES = {
@@ -233,6 +235,15 @@ def test_positions_as_people_write_them(tmp_path):
     degrees.write(tmp_path / "p.parquet")
     for name in ("s.csv", "b.txt", "r.fits", "h.ecsv", "v.vot", "p.parquet"):
         np.testing.assert_array_equal(opened(tmp_path / name, tmp_path / "m.fits").read(0).data, expected)
+
+
+def test_whole_seconds_are_no_times_of_day(tmp_path):
+    """Readers of CSV take 12:30:05 for one."""
+    (tmp_path / "s.csv").write_text("ra,dec,ut\n00:40:04,05:00:10,23:10:00\n,+05:00:12,\n")
+    table = read_table(tmp_path / "s.csv")
+    ra, dec = read_positions(table.columns, table.units, "ra", "dec", "s.csv")
+    np.testing.assert_allclose(ra, [10 + 4 * 15 / 3600, np.nan])
+    np.testing.assert_allclose(dec[0], 5 + 10 / 3600)
 
 
 def test_wrong_units_are_told(tmp_path):

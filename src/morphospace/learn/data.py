@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -414,16 +415,19 @@ def _survey(source: Cutouts | Samples, preparation: Preparation) -> _Survey:
     quiet: list[str] = []
     side = 2 * preparation.size
     planes = height = width = 0
-    first: tuple[int, ...] = ()
+    bands: Counter[int] = Counter()
+    first: dict[int, str] = {}
     for shape, sigma, name in _facts(source):
-        first = first or shape
-        if shape[0] != first[0]:
-            msg = f"cutout '{name}' has {shape[0]} bands, those before it {first[0]}; train on one kind at a time."
-            raise ShapeError(msg)
+        bands[shape[0]] += 1
+        first.setdefault(shape[0], name)
         # NaN means a blank image: in units of whatever noise it is background
         quiet += [name] if (sigma <= 0).any() else []
         planes = max(planes, math.prod(shape[:-2]))
         height, width = max(height, min(shape[-2], side)), max(width, min(shape[-1], side))
+    if len(bands) > 1:
+        kinds = ", ".join(f"{n:,} with {count} (the first is '{first[count]}')" for count, n in bands.most_common())
+        msg = f"the cutouts differ in their number of bands: {kinds}; train on one kind: curate them apart, or cuts.keep(rows)."
+        raise ShapeError(msg)
     return _Survey(len(source), quiet, (planes + 1) * height * width * 4)
 
 

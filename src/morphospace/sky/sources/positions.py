@@ -68,6 +68,8 @@ def _degrees(column: pa.ChunkedArray, unit: str | None, source: str, name: str, 
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return _converted(values, unit, source, name)
+    if pa.types.is_time(kind):  # what a reader of CSV files makes of 12:30:05
+        column, kind = column.cast(pa.string()), pa.string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = [text or "" for text in column.to_pylist()]
         return _from_texts(texts, unit, source, name, is_ra=is_ra)
