@@ -16,7 +16,7 @@ from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.space.cluster import cluster, open_clusters
-from morphospace.space.clustering.atlas import plot_atlas, write_atlas
+from morphospace.space.clustering.atlas import _corner, _grid, plot_atlas, write_atlas
 from morphospace.space.clustering.gallery import write_gallery
 from morphospace.space.clustering.stamps import BLANK, cutout_rows, draw_picture, draw_stamp, frame_of
 from morphospace.space.clustering.tables import compare
@@ -190,6 +190,21 @@ def test_atlas_of_many_clusters_fits_the_page(stores):
     rights = [image.get_extent()[1] for image in figure.axes[0].images]
     assert min(bottoms) > 0.9
     assert max(rights) < 8.27
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 11, 20, 60, 200])
+def test_stamps_fill_the_page_and_do_not_overlap(k):
+    grid = _grid(k)
+    assert grid.lines >= 1
+    assert 0 < grid.side <= 1.15
+    assert 0.8 * grid.room <= grid.lines * grid.pitch <= grid.room + 1e-9
+    assert k * grid.room == pytest.approx(11.69 - 1.25 - 1.05)
+    places = [_corner(grid, c, i) for c in range(min(k, 2)) for i in range(grid.columns * grid.lines)]
+    for i, (x, y) in enumerate(places):
+        assert x + grid.side <= 8.27 - 0.55 + 1e-9
+        assert y >= 1.05 - 1e-9
+        for u, v in places[:i]:
+            assert abs(u - x) >= grid.side or abs(v - y) >= grid.side
 
 
 def test_atlas_without_a_cluster_is_refused(stores):

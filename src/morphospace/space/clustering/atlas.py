@@ -27,20 +27,28 @@ _PAGE = (8.27, 11.69)  # inches: A4
 _MARGIN, _TOP, _BOTTOM, _NAMES = 0.55, 1.25, 1.05, 1.3
 _LARGEST, _GAP, _CAPTION = 1.15, 0.07, 0.11
 _CAPTIONED = 0.62  # stamps of this side and more have room for their id
+_FILLED = 0.8  # share of the height that stamps fill, where they can
 _DPI = 300
 _FONT = "DejaVu Sans"
 _INK, _SOFT = "#1d2126", "#5c646d"
 
 
 class _Grid(NamedTuple):
+    """Stamps of each cluster; lengths in inches."""
+
     side: float
     pitch: float
+    """From line to line."""
+    room: float
+    """From cluster to cluster."""
     columns: int
+    lines: int
+    """Of stamps, for each cluster."""
 
 
 class _Stamp(NamedTuple):
-    row: int
-    column: int
+    cluster: int
+    place: int
     cutout: Cutout
     frame: Frame
 
@@ -68,7 +76,7 @@ def write_atlas(emb: Embeddings, clusters: Clusters, cuts: Cutouts, out: str | P
 
 
 def plot_atlas(emb: Embeddings, clusters: Clusters, cuts: Cutouts) -> Figure:
-    """Draw the most typical objects of each cluster, a cluster a row, on one A4 page.
+    """Draw the most typical objects of each cluster on one A4 page, in as many lines as fill it.
 
     All stamps have one scale on the sky, north is up and east to the left; a scale bar, the stretch and what is not
     known are on the page. Stamps show the middle of the cutouts; their field is the median of the longer sides. An
@@ -112,31 +120,37 @@ def _median(sides: list[float]) -> float:
 
 
 def _grid(k: int) -> _Grid:
-    room = (_PAGE[1] - _TOP - _BOTTOM) / k
-    side = min(_LARGEST, room - _GAP)
-    if side >= _CAPTIONED:
-        side = min(_LARGEST, room - _GAP - _CAPTION)
-    width = _PAGE[0] - 2 * _MARGIN - _NAMES + _GAP
-    columns = math.ceil(width / (side + _GAP) - 1e-9)  # as many as fill the width when they are a little smaller
-    side = width / columns - _GAP
-    return _Grid(side, side + _GAP + (_CAPTION if side >= _CAPTIONED else 0.0), columns)
+    """Take the largest stamps that fill the page well, or those that fill it best."""
+    room, width = (_PAGE[1] - _TOP - _BOTTOM) / k, _PAGE[0] - 2 * _MARGIN - _NAMES
+    gap = min(_GAP, room / 4)
+    fewest = math.ceil((width + gap) / (min(_LARGEST, room) + gap))
+    found = []
+    for columns in range(fewest, 3 * fewest):
+        side = (width + gap) / columns - gap
+        pitch = side + gap + (_CAPTION if side >= _CAPTIONED else 0.0)
+        found.append(_Grid(side, pitch, room, columns, math.floor(room / pitch)))
+    filling = [grid for grid in found if grid.lines * grid.pitch >= _FILLED * room]
+    return filling[0] if filling else max(found, key=lambda grid: grid.lines * grid.pitch)
 
 
 def _stamps(emb: Embeddings, clusters: Clusters, cuts: Cutouts, grid: _Grid) -> list[_Stamp]:
-    places = [(c, i, row) for c in range(clusters.k) for i, row in enumerate(clusters.typical(c, grid.columns))]
+    n = grid.columns * grid.lines
+    places = [(c, i, row) for c in range(clusters.k) for i, row in enumerate(clusters.typical(c, n))]
     rows = cutout_rows(cuts, emb, np.array([row for _, _, row in places], dtype=np.int64))
     read = cuts.read(rows)
     return [_Stamp(c, i, cutout, frame_of(cutout)) for (c, i, _), cutout in zip(places, read, strict=True)]
 
 
-def _corner(grid: _Grid, row: int, column: int) -> tuple[float, float]:
+def _corner(grid: _Grid, cluster: int, place: int) -> tuple[float, float]:
     """Lower left corner of a stamp, in inches from that of the page."""
-    left = _MARGIN + _NAMES + column * (grid.side + _GAP)
-    return left, _PAGE[1] - _TOP - row * grid.pitch - grid.side
+    line, column = divmod(place, grid.columns)
+    width = _PAGE[0] - 2 * _MARGIN - _NAMES
+    left = _MARGIN + _NAMES + column * (width - grid.side) / max(1, grid.columns - 1)
+    return left, _PAGE[1] - _TOP - cluster * grid.room - line * grid.pitch - grid.side
 
 
 def _draw(page: Axes, stamp: _Stamp, field: float, grid: _Grid, *, mark: bool) -> None:
-    left, bottom = _corner(grid, stamp.row, stamp.column)
+    left, bottom = _corner(grid, stamp.cluster, stamp.place)
     picture = draw_stamp(stamp.cutout, stamp.frame, field, round(grid.side * _DPI * 0.6))
     extent = (left, left + grid.side, bottom, bottom + grid.side)
     page.imshow(picture, extent=extent, interpolation="nearest", aspect="auto", zorder=2)
@@ -160,7 +174,7 @@ def _write_head(page: Axes, emb: Embeddings, clusters: Clusters) -> None:
 
 
 def _write_name(page: Axes, clusters: Clusters, c: int, grid: _Grid) -> None:
-    top = _PAGE[1] - _TOP - c * grid.pitch
+    top = _PAGE[1] - _TOP - c * grid.room
     share = clusters.sizes[c] / max(1, int(clusters.sizes.sum()))
     lines = [f"{clusters.sizes[c]:,} objects, {100 * share:.0f} %"]
     stable = clusters.stability.jaccards[c]
