@@ -14,7 +14,8 @@ from scipy.stats import binom, spearmanr
 
 from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, StoreError
-from morphospace.science.association import canonical, knn_r2, linear_r2_clipped, spearman_tests
+from morphospace.science.association import canonical, knn_r2, linear_r2_clipped, mean_by_group, spearman_tests
+from morphospace.science.axial import is_axial
 from morphospace.science.relate import relate
 from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.space.embeddings import Embeddings
@@ -122,7 +123,61 @@ def test_r2_is_one_of_a_law_and_none_of_chance():
     assert knn_r2(z, np.abs(angle), fold) > 0.7 > 0.1 > linear_r2_clipped(z, np.abs(angle), fold)
 
 
+def test_means_of_groups_leave_out_what_is_not_known():
+    v = np.array([[1.0, 5.0], [3.0, np.nan], [7.0, np.nan], [np.nan, np.nan]])
+    group = np.array([1, 1, 0, 2])
+    np.testing.assert_array_equal(mean_by_group(v, group), [[7, np.nan], [2, 5], [np.nan, np.nan]])
+
+
 # relate
+
+
+def test_several_images_of_an_object_are_one_object():
+    """Chance among 40 objects, each seen ten times, is chance still: with rows for objects nearly all pairs stood."""
+    stand = tests = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(40), 10)
+        z = rng.normal(size=(40, 3))[who] + 0.05 * rng.normal(size=(400, 3))
+        columns = {"group": [f"g{i}" for i in who], **{f"q{k}": rng.normal(size=40)[who] for k in range(4)}}
+        emb = Embeddings.from_arrays(None, [f"o{i}" for i in range(400)], z, columns)
+        found = relate(emb, components=2, columns=[f"q{k}" for k in range(4)])
+        stand, tests = stand + sum(found.table["stands"].to_pylist()), tests + len(found.table)
+        assert set(found.table["n"].to_pylist()) == {40}
+        assert found.about["distinct"] == 40
+        once = relate(emb.keep(range(0, 400, 10)), components=2, columns=["q0"]).table.to_pylist()[0]
+        assert abs(found.table.to_pylist()[0]["spearman"]) == pytest.approx(abs(once["spearman"]), abs=0.1)
+    assert stand <= 2, f"{stand} of {tests}"
+
+
+@pytest.mark.parametrize("name", ["pa_deg", "pa_asymmetry_deg", "PA", "petro_posang", "position_angle"])
+def test_position_angles_are_put_on_a_circle(name):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(-10, 10, 200)  # about north, so that the number jumps by 180
+    z = np.column_stack([5 * np.sin(np.deg2rad(2 * angle)), rng.normal(size=(200, 2)) * 0.2])
+    emb = Embeddings.from_arrays(
+        None, [f"o{i}" for i in range(200)], z, {name: angle % 180, "r50": rng.normal(size=200)}
+    )
+    found = relate(emb, components=1)
+    assert found.about["angles"] == [name]
+    pairs = {p["quantity"]: p for p in found.table.to_pylist()}
+    assert set(pairs) == {f"cos 2 {name}", f"sin 2 {name}", "r50"}
+    assert abs(pairs[f"sin 2 {name}"]["spearman"]) > 0.95
+    assert abs(spearmanr(found.components[:, 0], angle % 180).statistic) < 0.9
+
+
+def test_other_numbers_are_no_position_angles():
+    degrees = np.array([1.0, 90.0, 170.0])
+    assert is_axial("pa_deg", degrees / 100)
+    for name, v in (
+        ("spa", degrees),
+        ("paper", degrees),
+        ("pa", degrees / 100),
+        ("pa_deg", degrees * 10),
+        ("pa_deg", np.full(3, np.nan)),
+        ("azimuth_deg", degrees),
+    ):
+        assert not is_axial(name, v), name
 
 
 def test_relate_finds_what_is_there_and_no_more():

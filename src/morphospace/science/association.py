@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from morphospace.learn.compare import folds
 from morphospace.learn.probe import linear_r2
 
-__all__ = ["Canonical", "Spearman", "canonical", "knn_r2", "linear_r2_clipped", "spearman_tests"]
+__all__ = ["Canonical", "Spearman", "canonical", "knn_r2", "linear_r2_clipped", "mean_by_group", "spearman_tests"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.intp]
@@ -60,6 +60,28 @@ class Canonical:
     held_out: Float
     fitted: Float
     loadings: Float
+
+
+def mean_by_group(v: Float, group: Int) -> Float:
+    """Average over the rows of each group: several images of one object are one object.
+
+    Parameters
+    ----------
+    v : ndarray, (N,) or (N, C)
+        NaN is left out; a group without any other value becomes NaN.
+    group : ndarray of int, (N,)
+        Numbers from 0 without a gap.
+
+    Returns
+    -------
+    ndarray, (G,) or (G, C)
+    """
+    if v.ndim > 1:
+        return np.column_stack([mean_by_group(column, group) for column in v.T])
+    known = np.isfinite(v)
+    n = np.bincount(group, known)
+    total = np.bincount(group, np.where(known, v, 0.0))
+    return np.asarray(total / np.where(n > 0, n, np.nan))
 
 
 def spearman_tests(axes: Float, v: Float, *, permutations: int, rng: np.random.Generator) -> Spearman:

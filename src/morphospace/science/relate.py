@@ -21,7 +21,14 @@ from morphospace._manifest import replacing, software_versions
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.compare import folds
-from morphospace.science.association import canonical, knn_r2, linear_r2_clipped, spearman_tests
+from morphospace.science.association import (
+    canonical,
+    knn_r2,
+    linear_r2_clipped,
+    mean_by_group,
+    spearman_tests,
+)
+from morphospace.science.axial import doubled_angles
 from morphospace.science.photometry import Tabled, join
 from morphospace.science.relate_page import Axis, Page, write_page
 from morphospace.science.splits import object_groups
@@ -68,8 +75,8 @@ class Related:
     Attributes
     ----------
     table : pyarrow.Table
-        A row for each pair: ``component`` (from 1), ``quantity``, ``n``, ``spearman``, ``low``, ``high`` (95 % bootstrap
-        interval), ``p`` (permutation), ``q`` (corrected), ``stands`` (q at most the level).
+        A row for each pair: ``component`` (from 1), ``quantity``, ``n`` (distinct objects), ``spearman``, ``low``, ``high``
+        (95 % bootstrap interval), ``p`` (permutation), ``q`` (corrected), ``stands`` (q at most the level).
     quantities : pyarrow.Table
         A row for each quantity: ``quantity``, ``n``, ``linear_r2``, ``knn_r2`` (from the whole vector, by
         cross-validation), ``strongest`` (its largest |spearman|).
@@ -158,9 +165,10 @@ def relate(
     -----
     Spearman 1904; the null of a pair is that of permuted values against all components, whose ranks have no ties, so that C
     permutations are had for one. p = (1 + number at least as extreme) / (1 + number), corrected for the number of tests
-    after Benjamini & Hochberg 1995. Rows that show one object (`object_groups`) share a fold. Quantities known of fewer than
-    30 objects, constant, or made of text are left out. Angles that come round again are not treated as such. At most 10,000
-    objects, drawn by chance, are used.
+    after Benjamini & Hochberg 1995. Rows that show one object (`object_groups`) are averaged for the tests, so that values are
+    permuted and resampled among objects, and share a fold. Position angles (`is_axial`) enter as cos and sin of twice the
+    angle. Quantities known of fewer than 30 objects, constant, or made of text are left out. At most 10,000 rows, drawn by
+    chance, are used.
     """
     _check(components, level, permutations)
     paths = _free(out, overwrite=overwrite)
@@ -175,16 +183,25 @@ def relate(
     z = np.asarray(emb.vectors[used], dtype=np.float64)
     axes, explained, place = _components(emb, good, z, components)
     values = {name: v[used] for name, v in values.items()}
-    values = _usable(values, left_out)
-    tests, order = _tests(axes, values, level, permutations, rng)
-    fold = folds(np.zeros(len(used)), n_folds=_FOLDS, group=_groups(emb, used), seed=seed)
+    values, angles = doubled_angles(values)
+    group = np.unique(object_groups(emb)[used], return_inverse=True)[1]
+    # rows that show one object are no more objects: each is tested once, by its mean
+    once = _usable({name: mean_by_group(v, group) for name, v in values.items()}, left_out)
+    values = {name: values[name] for name in once}
+    tests, order = _tests(mean_by_group(axes, group), once, level, permutations, rng)
+    n_objects = int(group.max()) + 1
+    fold = folds(np.zeros(len(used)), n_folds=_FOLDS, group=group if n_objects >= _FOLDS else None, seed=seed)
     found = Related(
         tests,
         _read_out(z, values, fold, tests),
         _canonical(z, values, fold),
         place * order,
         explained,
-        _about(emb, len(good), len(used), level, left_out, seed),
+        {
+            **_about(emb, len(good), len(used), level, left_out, seed),
+            "distinct": n_objects,
+            "angles": angles,
+        },
         paths[0] if paths else None,
     )
     if paths:
@@ -290,12 +307,6 @@ def _components(emb: Embeddings, good: Int, z: Float, n: int) -> tuple[Float, Fl
         rows = good[start : start + _MOST]
         place[rows] = model.transform(np.asarray(emb.vectors[rows], dtype=np.float64))
     return model.transform(z), model.explained_variance_ratio_, place
-
-
-def _groups(emb: Embeddings, used: Int) -> Int | None:
-    """Give the number of each object on the sky; None where there are too few to deal into folds."""
-    group = object_groups(emb)[used]
-    return group if len(np.unique(group)) >= _FOLDS else None
 
 
 def _tests(

@@ -228,6 +228,10 @@ def _made(page: Page) -> str:
         "R² by five-fold cross-validation, objects of one group in one fold; values clipped to their central 99 %.",
         "Components are turned so that the strongest correlation of each is positive.",
     ]
+    if about["distinct"] < about["used"]:
+        lines.append(f"Rows that show one object were averaged for the tests: {about['distinct']:,} objects.")
+    if about["angles"]:
+        lines.append(f"Position angles are related as cos and sin of twice the angle: {', '.join(about['angles'])}.")
     if about["used"] < about["objects"]:
         lines.append(f"{about['used']:,} of the {about['objects']:,} objects, drawn by chance, were used.")
     text = "".join(f"<p>{line}</p>" for line in lines)
