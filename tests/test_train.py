@@ -881,11 +881,12 @@ def test_too_few_images_are_told(n, match, tmp_path):
 @pytest.mark.parametrize(
     "options, match",
     [
-        ({"epochs": 0}, "got 0, 6 and 0.01"),
-        ({"batch_size": 1}, "batch_size >= 2 .* got 3, 1 and"),
-        ({"lr": 0.0}, "lr > 0; got 3, 6 and 0.0"),
-        ({"lr": math.nan}, "got 3, 6 and nan"),
-        ({"lr": math.inf}, "got 3, 6 and inf"),
+        ({"epochs": 0}, "got 0, 6, 0.01 and 1"),
+        ({"batch_size": 1}, "batch_size >= 2, .* got 3, 1, 0.01 and"),
+        ({"lr": 0.0}, "seed >= 0; got 3, 6, 0.0 and 1"),
+        ({"seed": -1}, "seed >= 0; got 3, 6, 0.01 and -1"),
+        ({"lr": math.nan}, "got 3, 6, nan and 1"),
+        ({"lr": math.inf}, "got 3, 6, inf and 1"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_is_written(options, match, tmp_path):

@@ -333,6 +333,14 @@ def test_a_dead_component_is_left_out_with_a_word(caplog):
     assert not method.component_means.grad[1].any()
 
 
+def test_phases_without_an_epoch_are_told(tmp_path, caplog):
+    fit(tmp_path / "run", small(VaDE, size=8), epochs=2)
+    assert "2 epochs are too few for the 5 phases of VaDE: anneal 1, static 1, static 2 has none" in caplog.text
+    caplog.clear()
+    fit(tmp_path / "whole", small(VaDE, size=8), epochs=8)
+    assert "too few" not in caplog.text
+
+
 def test_too_few_images_for_the_components_are_named(tmp_path):
     with pytest.raises(
         DataError, match="a mixture of 8 components needs at least 40 images to start from; there are 18"

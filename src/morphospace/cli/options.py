@@ -190,6 +190,7 @@ def _option(parameter: Parameter, name: str, flag: str, kind: Kind, required: bo
         settings |= _type(kind, default) | {"multiple": kind.many and not kind.length}
         settings["help"] += " Give it once for each." if settings["multiple"] else ""
         settings |= {"metavar": f"[{'|'.join(parameter.listed)}]"} if kind.base == "str" and parameter.listed else {}
+        settings |= {"type": click.IntRange(min=0), "metavar": "INTEGER"} if parameter.name == "seed" else {}
         settings |= {"nargs": kind.length} if kind.many and kind.length else {}
         settings |= {"default": default, "show_default": True} if default not in (None, ()) else {}
     return click.option(spelled, name, **settings)

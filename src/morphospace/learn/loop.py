@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
+import logging
 import math
 import signal
 import sys
@@ -34,6 +35,7 @@ from morphospace.runs import Run, placing, save_tensors
 
 __all__ = ["HeldInterrupts", "Training", "draw_batch"]
 
+logger = logging.getLogger(__name__)
 _SETTLED = 1e-3  # part of the loss by which an epoch must be better to count
 
 
@@ -126,6 +128,9 @@ class Training:
         StoreError
             If its checkpoint cannot be read, or the disk is full.
         """
+        board = None
+        if self.loop.tensorboard and self.fabric.is_global_zero:
+            board = optional_import("torch.utils.tensorboard", extra="tensorboard", purpose="the TensorBoard history")
         begun = (self.run.path / "run.toml").is_file()
         self.fabric.barrier()
         if begun:
@@ -147,9 +152,8 @@ class Training:
             self.run.write_config(config)
         self._new = not begun
         self._trim_history()
-        if self.loop.tensorboard and self.fabric.is_global_zero:
-            module = optional_import("torch.utils.tensorboard", extra="tensorboard", purpose="the TensorBoard history")
-            self._events = module.SummaryWriter(self.run.path)
+        if board is not None:
+            self._events = board.SummaryWriter(self.run.path)
 
     def fit(self) -> None:
         """Run all phases to their end, writing weights at the end.
@@ -162,6 +166,12 @@ class Training:
         phases = self.method.phases()
         epochs = _phase_epochs(phases, self.settings.epochs)
         total = sum(epochs) * self.batches
+        lacking = [phase.name for phase, n in zip(phases, epochs, strict=True) if not n]
+        if lacking and self.fabric.is_global_zero:
+            logger.warning(
+                "%d epochs are too few for the %d phases of %s: %s has none. Give more epochs.",
+                *(self.settings.epochs, len(phases), type(self.method).__name__, ", ".join(lacking)),
+            )
         shown = self.fabric.is_global_zero and sys.stderr.isatty()
         bar = tqdm(total=total, initial=self.progress.step, unit="step", disable=not shown, desc="train")
         self.method.train()
@@ -190,8 +200,11 @@ class Training:
     def _withdraw(self) -> None:
         """Take away the beginnings of a run that was refused at once, so that the mended call can have its folder."""
         if self.fabric.is_global_zero:
-            for name in ("run.toml", "checkpoint.pt", "initial.safetensors"):
-                (self.run.path / name).unlink(missing_ok=True)
+            if self._events is not None:
+                self._events.close()
+            for pattern in ("run.toml", "checkpoint.pt", "initial.safetensors", "events.out.tfevents.*"):
+                for file in self.run.path.glob(pattern):
+                    file.unlink()
             with contextlib.suppress(OSError):  # something else is in it
                 self.run.path.rmdir()
 

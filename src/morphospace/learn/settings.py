@@ -104,10 +104,10 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.lr < math.inf:
+        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.lr < math.inf or self.seed < 0:
             msg = (
-                "train needs epochs >= 1, batch_size >= 2 and lr > 0; "
-                f"got {self.epochs}, {self.batch_size} and {self.lr}."
+                "train needs epochs >= 1, batch_size >= 2, lr > 0 and seed >= 0; "
+                f"got {self.epochs}, {self.batch_size}, {self.lr} and {self.seed}."
             )
             raise ConfigError(msg)
 

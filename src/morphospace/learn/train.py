@@ -62,7 +62,7 @@ def train(
         Images per step; all of them where there are fewer.
     lr : float, > 0
         Highest learning rate.
-    seed : int
+    seed : int, >= 0
         Of the order of the images and of the views. The weights' start is the caller's (``torch.manual_seed``).
     resume : bool
         Whether to go on with an interrupted run; the result equals that of an uninterrupted one.
