@@ -15,6 +15,7 @@ from scipy import ndimage
 from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, ShapeError, StoreError
 from morphospace.learn.unet import UNet, generalised_cross_entropy
+from morphospace.science import segment as segment_module
 from morphospace.science.masks import Masks, compared, intersection_over_union
 from morphospace.science.measure import measure
 from morphospace.science.segment import otsu_mask, segment
@@ -145,6 +146,27 @@ def test_samples_and_pictures_without_noise_are_segmented(discs):
     found = segment(Own(), steps=8)
     assert list(found) == ["s0", "s1", "s2", "s3"]
     assert found["s0"].shape == (32, 32)
+
+
+def test_of_large_planes_parts_are_taught(cutouts, discs, monkeypatch):
+    def taught(pixels, side):
+        monkeypatch.setattr(segment_module, "_TAUGHT_PIXELS", pixels)
+        monkeypatch.setattr(segment_module, "_SIDE", side)
+        return segment_module._sample(cutouts, None, 0)
+
+    whole = taught(2**26, 8)
+    assert [each.x.shape for each in whole] == [image.shape for image, _ in discs]
+    parts = taught(9 * 200, 8)
+    assert all(64 <= each.x.size <= 200 for each in parts)
+    for each, plane in zip(parts, whole, strict=True):
+        assert each.x.shape == each.valid.shape == each.otsu.shape
+        assert each.x.base is None  # else the whole plane is held
+        windows = np.lib.stride_tricks.sliding_window_view(plane.x, each.x.shape)
+        assert (windows == each.x).all((2, 3)).any()
+    assert all(
+        each.x.shape == (min(16, h), min(16, w))
+        for each, (h, w) in zip(taught(9, 16), ((i.shape) for i, _ in discs), strict=True)
+    )
 
 
 # the file

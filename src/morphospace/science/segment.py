@@ -40,6 +40,7 @@ __all__ = ["otsu_mask", "segment", "train_unet"]
 _threshold: Callable[[NDArray[np.floating[Any]]], float] = threshold_otsu  # skimage brings no types
 
 _ROWS = 2_000  # trained on, drawn at random
+_TAUGHT_PIXELS = 2**26  # of these, 6 bytes each; of larger planes a part drawn at random is kept
 _SIDE = 64  # px, of the patches trained on
 _BATCH = 8
 _LR = 3e-3
@@ -303,11 +304,26 @@ def _patch(each: _Prepared, side: int, rng: np.random.Generator) -> tuple[F32, B
 
 def _sample(cutouts: Cutouts | Samples, band: str | int | None, seed: int) -> list[_Prepared]:
     """Prepare the planes that are trained on."""
-    rows = np.sort(np.random.default_rng(seed).permutation(len(cutouts))[:_ROWS])
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(cutouts))[:_ROWS])
+    most = _TAUGHT_PIXELS // len(rows)
     if isinstance(cutouts, Cutouts):
-        return [_prepared(plane) for plane in read_planes(cutouts.keep(rows), band)]
-    chosen = set(rows.tolist())
-    return [_prepared(plane) for row, plane in enumerate(read_planes(cutouts, band)) if row in chosen]
+        planes = read_planes(cutouts.keep(rows), band)
+    else:
+        chosen = set(rows.tolist())
+        planes = (plane for row, plane in enumerate(read_planes(cutouts, band)) if row in chosen)
+    return [_part(_prepared(plane), most, rng) for plane in planes]
+
+
+def _part(each: _Prepared, most: int, rng: np.random.Generator) -> _Prepared:
+    """Keep a part of a plane that has more than `most` pixels, no smaller than a patch where that can be."""
+    if each.x.size <= most:
+        return each
+    shrink = math.sqrt(most / each.x.size)
+    sides = [min(length, max(_SIDE, int(length * shrink))) for length in each.x.shape]
+    first = [int(rng.integers(length - side + 1)) for length, side in zip(each.x.shape, sides, strict=True)]
+    place = tuple(slice(f, f + side) for f, side in zip(first, sides, strict=True))
+    return _Prepared(each.x[place].copy(), each.valid[place].copy(), each.otsu[place].copy())
 
 
 def _prepared(plane: Plane) -> _Prepared:
