@@ -394,6 +394,7 @@ def test_train_refuses_to_write_into_a_run(folder: Path, say: Any) -> None:
         (["xyzzy"], "there is no verb 'xyzzy'; there are 'alike'"),
         (["search", "a.emb"], "Missing argument 'QUERY...'"),
         (["search", "a.emb", "x", "-k", "many"], "'many' is not a valid integer"),
+        (["train", "a.cutouts", "--out", "r", "--seed", "-1"], "-1 is not in the range x>=0"),
         (["embed", "a.cutouts", "--out", "x"], "Missing option '--run'"),
         (["curate", "fits", "--out", "x", "--detetc"], "No such option"),
     ],

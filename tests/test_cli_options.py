@@ -346,16 +346,3 @@ def test_messages_are_single_lines_on_stderr(capsys: pytest.CaptureFixture[str])
     assert captured.out == ""
     assert captured.err.splitlines()[:4] == ["read 3 files", "Warning: odd", "Warning: two lines", "Error: bad"]
     assert "unheard" not in captured.err
-
-
-def test_seeds_are_not_negative() -> None:
-    @verb("morphospace.learn.doctor:doctor")
-    @options_from("morphospace.learn.doctor:doctor", "doctor", skip=("run", "data", "encoder"))
-    def judge(config: dict[str, Any]) -> None:
-        click.echo(str(config["doctor"]["seed"]))
-
-    runner = CliRunner()
-    assert runner.invoke(judge, ["--seed", "3"], obj=State()).output == "3\n"
-    found = runner.invoke(judge, ["--seed", "-1"], obj=State())
-    assert found.exit_code == 2
-    assert "-1 is not in the range x>=0" in found.output
