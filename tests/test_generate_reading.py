@@ -440,6 +440,10 @@ def test_agreement_with_classes_counted_by_hand() -> None:
     assert found.majority == pytest.approx(3 / 5)
     table = found.table()
     assert table["commonest"].to_pylist()[:2] == ["a", "b"]
+    names = ["n", "purity", "component", "commonest"]  # as classes of a user may be called
+    table = compare_labels(np.arange(4), names).table()
+    assert table.column_names == ["component", "n", *(f"n_{name}" for name in sorted(names)), "commonest", "purity"]
+    assert table["n"].to_pylist() == table["purity"].to_pylist() == [1] * 4
     assert compare_labels(np.array([0, 0, 1, 1]), [1, 1, 2, 2]).ami == pytest.approx(1)
     assert compare_labels(np.array([0, 0, 1, 1]), [5.0, 5.0, float("nan"), 2.0]).counts.sum() == 3
 

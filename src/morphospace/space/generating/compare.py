@@ -40,14 +40,14 @@ class Agreement(NamedTuple):
     majority: float
 
     def table(self) -> pa.Table:
-        """Give a table: component, n, a column for each class, and the share of the commonest."""
+        """Give a table: component, n, ``n_NAME`` for each class, commonest, and its share as purity."""
         n = self.counts.sum(axis=1)
         best = self.counts.max(axis=1, initial=0)
         return pa.table(
             {
                 "component": np.arange(len(self.counts)),
                 "n": n,
-                **{name: self.counts[:, i] for i, name in enumerate(self.classes)},
+                **{f"n_{name}": self.counts[:, i] for i, name in enumerate(self.classes)},
                 "commonest": pa.array(
                     [self.classes[int(row.argmax())] if row.any() else None for row in self.counts], pa.string()
                 ),

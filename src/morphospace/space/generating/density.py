@@ -156,8 +156,8 @@ class Gaussians:
 
         Notes
         -----
-        Integral of sqrt(N_a N_b); half the sum of squared distances in units of the mean variance, and a term for unequal
-        widths (Bhattacharyya 1943). Weights have no part in it.
+        The integral of sqrt(N_a N_b) (Bhattacharyya 1943): exp of minus the sum over the latents of
+        (m_a - m_b)^2 / (8 v) + ln(v / (s_a s_b)) / 2, where v = (s_a^2 + s_b^2) / 2. Weights have no part in it.
         """
         variance = self.sigmas**2
         middle = (variance[:, None] + variance[None]) / 2  # (k, k, d)
