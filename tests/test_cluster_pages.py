@@ -18,11 +18,12 @@ from morphospace.sky.cutouts import Cutout, Cutouts, CutoutsWriter
 from morphospace.space.cluster import cluster, open_clusters
 from morphospace.space.clustering.atlas import _corner, _grid, plot_atlas, write_atlas
 from morphospace.space.clustering.gallery import write_gallery
-from morphospace.space.clustering.stamps import BLANK, cutout_rows, draw_picture, draw_stamp, frame_of
+from morphospace.space.clustering.stamps import BLANK, draw_picture, draw_stamp, frame_of
 from morphospace.space.clustering.tables import compare
 from morphospace.space.clustering.zooniverse import write_subject_sets
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.kept import kept
+from morphospace.space.tiles import find_rows, finder
 
 EVIL = "<script>alert('1')</script>\"&"
 N = 40
@@ -213,7 +214,9 @@ def test_atlas_without_a_cluster_is_refused(stores):
     with pytest.raises(DataError, match="no cluster to draw"):
         plot_atlas(emb, none, cuts)
     with pytest.raises(DataError, match="not in the cutouts"):
-        cutout_rows(cuts.keep([0]), emb, np.array([0, 1]))
+        finder(cuts.keep([0]), emb)([0, 1])
+    assert finder(cuts.keep([0]), emb)([0]).tolist() == [0]
+    assert find_rows(cuts.keep([0, 2]), emb)[:4].tolist() == [0, -1, 1, -1]
 
 
 def test_subject_sets_have_a_picture_for_each_line(stores, tmp_path):

@@ -26,6 +26,7 @@ from morphospace.sky.cutouts import Cutout, Cutouts
 from morphospace.space.embeddings import FORM, Embeddings
 from morphospace.space.kept import KINDS, Kept, kept
 from morphospace.space.labels import Labels
+from morphospace.space.tiles import find_rows
 
 __all__ = ["COLOR", "Scene"]
 
@@ -117,10 +118,7 @@ class Scene:
     # ---- cutouts
 
     def _match(self, cuts: Cutouts) -> NDArray[np.int64]:
-        if cuts.ids == self.emb.ids:
-            return np.arange(len(self.emb), dtype=np.int64)
-        row_of = {identifier: row for row, identifier in enumerate(cuts.ids)}
-        rows = np.array([row_of.get(identifier, -1) for identifier in self.emb.ids], dtype=np.int64)
+        rows = find_rows(cuts, self.emb)
         absent = int(np.count_nonzero(rows < 0))
         if absent == len(rows):
             msg = (

@@ -14,7 +14,7 @@ from morphospace.sky.cutouts import Cutout, Cutouts
 from morphospace.sky.display import display_mask
 from morphospace.sky.thumbs import decode_thumb, make_thumb
 from morphospace.space.embeddings import Embeddings
-from morphospace.space.tiles import thumbs_of
+from morphospace.space.tiles import finder
 
 __all__ = ["masked_thumbs"]
 
@@ -44,10 +44,9 @@ def masked_thumbs(cuts: Cutouts, emb: Embeddings) -> Callable[[Sequence[int]], l
     DataError
         If an id of ``emb`` is not in ``cuts``.
     """
-    thumbs_of(cuts, emb)  # says which id is missing
-    row_of = {identifier: row for row, identifier in enumerate(cuts.ids)}
-    rows = np.array([row_of[identifier] for identifier in emb.ids], dtype=np.int64)
-    return lambda wanted: [_masked(cutout) for cutout in cuts.read(rows[np.asarray(wanted, dtype=np.int64)])]
+    rows_in = finder(cuts, emb)
+    rows_in(np.arange(len(emb)))
+    return lambda wanted: [_masked(cutout) for cutout in cuts.read(rows_in(wanted))]
 
 
 def _masked(cutout: Cutout) -> NDArray[np.uint8]:

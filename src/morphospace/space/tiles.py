@@ -1,4 +1,4 @@
-"""Thumbnails as equal squares, for sprites and figures."""
+"""Cutouts and thumbnails of the rows of embeddings; thumbnails as equal squares, for sprites and figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from morphospace.errors import DataError, ShapeError
@@ -14,7 +16,7 @@ from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.thumbs import decode_thumb, load_thumbs
 from morphospace.space.embeddings import Embeddings
 
-__all__ = ["Thumbs", "square", "take_thumbs", "thumbs_of"]
+__all__ = ["Thumbs", "find_rows", "finder", "square", "take_thumbs", "thumbs_of"]
 
 Thumbs: TypeAlias = (
     "NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | Callable[[Sequence[int]], Sequence[NDArray[np.uint8]]]"
@@ -41,13 +43,57 @@ def thumbs_of(cuts: Cutouts, emb: Embeddings) -> Thumbs:
     DataError
         If an id of ``emb`` is not in ``cuts``.
     """
-    row_of = {identifier: row for row, identifier in enumerate(cuts.ids)}
-    absent = [identifier for identifier in emb.ids if identifier not in row_of]
-    if absent:
-        msg = f"{len(absent)} of {len(emb)} embeddings are not in the cutouts, e.g. '{absent[0]}'; give those embedded."
-        raise DataError(msg)
-    rows = np.array([row_of[identifier] for identifier in emb.ids], dtype=np.int64)
-    return lambda wanted: [decode_thumb(t) for t in load_thumbs(cuts, rows[np.asarray(wanted, dtype=np.int64)])]
+    rows_in = finder(cuts, emb)
+    rows_in(np.arange(len(emb)))
+    return lambda wanted: [decode_thumb(t) for t in load_thumbs(cuts, rows_in(wanted))]
+
+
+def find_rows(cuts: Cutouts, emb: Embeddings) -> NDArray[np.int64]:
+    """Find by id the rows of embeddings in cutouts.
+
+    Parameters
+    ----------
+    cuts : Cutouts
+    emb : Embeddings
+
+    Returns
+    -------
+    array of int64, (N,)
+        Row numbers in ``cuts`` for all rows of ``emb``, -1 where there is none.
+    """
+    ids, there = emb.ids, cuts.ids
+    if ids == there:
+        return np.arange(len(ids), dtype=np.int64)
+    found = pc.index_in(pa.array(ids, pa.string()), value_set=pa.array(there, pa.string()))
+    return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def finder(cuts: Cutouts, emb: Embeddings) -> Callable[[ArrayLike], NDArray[np.int64]]:
+    """Match embeddings and cutouts once, for many questions.
+
+    Parameters
+    ----------
+    cuts : Cutouts
+    emb : Embeddings
+
+    Returns
+    -------
+    callable
+        Takes row numbers of ``emb`` and gives those of ``cuts``; a DataError where one is not there.
+    """
+    at = find_rows(cuts, emb)
+
+    def rows_in(rows: ArrayLike) -> NDArray[np.int64]:
+        asked = np.asarray(rows, dtype=np.int64)
+        found = at[asked]
+        absent = asked[found < 0]
+        if len(absent):
+            which = f"{len(absent)} of {len(asked)} embeddings are not in the cutouts, e.g. '{emb.ids[absent[0]]}'"
+            msg = f"{which}; give those embedded."
+            raise DataError(msg)
+        return found
+
+    return rows_in
 
 
 def take_thumbs(thumbs: Thumbs, rows: Sequence[int]) -> list[NDArray[np.uint8]]:

@@ -16,10 +16,11 @@ from matplotlib.patches import Rectangle
 from morphospace.errors import DataError
 from morphospace.sky.cutouts import Cutout, Cutouts
 from morphospace.space.clustering.result import Clusters
-from morphospace.space.clustering.stamps import STRETCH, Frame, cutout_rows, draw_stamp, frame_of
+from morphospace.space.clustering.stamps import STRETCH, Frame, draw_stamp, frame_of
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.figures import legible, save_figure
 from morphospace.space.names import one_line
+from morphospace.space.tiles import finder
 
 __all__ = ["plot_atlas", "write_atlas"]
 
@@ -136,8 +137,7 @@ def _grid(k: int) -> _Grid:
 def _stamps(emb: Embeddings, clusters: Clusters, cuts: Cutouts, grid: _Grid) -> list[_Stamp]:
     n = grid.columns * grid.lines
     places = [(c, i, row) for c in range(clusters.k) for i, row in enumerate(clusters.typical(c, n))]
-    rows = cutout_rows(cuts, emb, np.array([row for _, _, row in places], dtype=np.int64))
-    read = cuts.read(rows)
+    read = cuts.read(finder(cuts, emb)([row for _, _, row in places]))
     return [_Stamp(c, i, cutout, frame_of(cutout)) for (c, i, _), cutout in zip(places, read, strict=True)]
 
 

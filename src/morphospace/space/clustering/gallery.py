@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from morphospace.errors import StoreError
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.thumbs import load_thumbs
 from morphospace.space.clustering.result import Clusters
-from morphospace.space.clustering.stamps import cutout_rows
 from morphospace.space.clustering.tables import Comparison
 from morphospace.space.clustering.validity import ABOVE
 from morphospace.space.embeddings import Embeddings
+from morphospace.space.tiles import finder
 
 __all__ = ["write_gallery"]
+
+Thumbs: TypeAlias = Callable[[NDArray[np.int64]], list[bytes]]
 
 _MEMBERS = 12
 _CSS = Path(__file__).with_name("gallery.css")
@@ -74,8 +77,13 @@ def write_gallery(
     parts = [_head(name), _summary(clusters), _figures(clusters)]
     if comparison is not None:
         parts.append(_comparison(comparison, label))
-    parts += [_cluster(emb, clusters, cuts, c) for c in range(clusters.k)]
-    parts += [_none(emb, clusters, cuts), _overlap(clusters), _above(clusters), _foot()]
+    rows_in = finder(cuts, emb)
+
+    def thumbs(rows: NDArray[np.int64]) -> list[bytes]:
+        return load_thumbs(cuts, rows_in(rows))
+
+    parts += [_cluster(clusters, thumbs, c) for c in range(clusters.k)]
+    parts += [_none(clusters, thumbs), _overlap(clusters), _above(clusters), _foot()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
@@ -179,22 +187,22 @@ def _td(cell: str) -> str:
     return f'<td style="background: rgba(var(--fill), {0.6 * float(share):.2f})">{text}</td>'
 
 
-def _cluster(emb: Embeddings, clusters: Clusters, cuts: Cutouts, c: int) -> str:
+def _cluster(clusters: Clusters, thumbs: Thumbs, c: int) -> str:
     n = int(clusters.sizes[c])
     told = [f"{n:,} object{'' if n == 1 else 's'}", f"mean membership {_number(clusters.overlap[c, c])}"]
     if math.isfinite(clusters.stability.jaccards[c]):
         told.append(f"stability {_number(clusters.stability.jaccards[c])}")
     if math.isfinite(clusters.validity.silhouettes[c]):
         told.append(f"silhouette {_number(clusters.validity.silhouettes[c])}")
-    typical = _strip(emb, clusters, cuts, clusters.typical(c, _MEMBERS))
-    drawn = _strip(emb, clusters, cuts, clusters.random(c, _MEMBERS)) if n > _MEMBERS else ""
+    typical = _strip(clusters, thumbs, clusters.typical(c, _MEMBERS))
+    drawn = _strip(clusters, thumbs, clusters.random(c, _MEMBERS)) if n > _MEMBERS else ""
     return (
         f'<section class="cluster" id="c{c}">\n<h2>Cluster {c}</h2>\n<p class="told">{", ".join(told)}</p>\n'
         f"<h3>Most typical</h3>\n{typical}\n" + (f"<h3>At random</h3>\n{drawn}\n" if drawn else "") + "</section>"
     )
 
 
-def _none(emb: Embeddings, clusters: Clusters, cuts: Cutouts) -> str:
+def _none(clusters: Clusters, thumbs: Thumbs) -> str:
     placed = np.isfinite(clusters.probabilities).all(axis=1)
     rows = np.flatnonzero((clusters.labels < 0) & placed)
     if not len(rows):
@@ -202,15 +210,14 @@ def _none(emb: Embeddings, clusters: Clusters, cuts: Cutouts) -> str:
     some = np.sort(np.random.default_rng(0).choice(rows, min(_MEMBERS, len(rows)), replace=False))
     return (
         f'<section class="cluster" id="none">\n<h2>In no cluster</h2>\n<p class="told">{len(rows):,} objects</p>\n'
-        f"<h3>At random</h3>\n{_strip(emb, clusters, cuts, some)}\n</section>"
+        f"<h3>At random</h3>\n{_strip(clusters, thumbs, some)}\n</section>"
     )
 
 
-def _strip(emb: Embeddings, clusters: Clusters, cuts: Cutouts, rows: NDArray[np.int64]) -> str:
-    thumbs = load_thumbs(cuts, cutout_rows(cuts, emb, rows))
+def _strip(clusters: Clusters, thumbs: Thumbs, rows: NDArray[np.int64]) -> str:
     figures = []
-    for row, thumb in zip(rows, thumbs, strict=True):
-        name, label = escape(emb.ids[row]), clusters.labels[row]
+    for row, thumb in zip(rows, thumbs(rows), strict=True):
+        name, label = escape(clusters.ids[row]), clusters.labels[row]
         told = f"{name}, membership {clusters.probabilities[row, label]:.2f}" if label >= 0 else name
         data = base64.b64encode(thumb).decode("ascii")
         figures.append(

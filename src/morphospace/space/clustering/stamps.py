@@ -13,14 +13,13 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from morphospace.errors import DataError, MorphospaceError
+from morphospace.errors import MorphospaceError
 from morphospace.sky._intake import guarded
-from morphospace.sky.cutouts import Cutout, Cutouts
+from morphospace.sky.cutouts import Cutout
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.stretch import Stretch
-from morphospace.space.embeddings import Embeddings
 
-__all__ = ["BLANK", "STRETCH", "Frame", "cutout_rows", "draw_picture", "draw_stamp", "frame_of"]
+__all__ = ["BLANK", "STRETCH", "Frame", "draw_picture", "draw_stamp", "frame_of"]
 
 logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
@@ -44,36 +43,6 @@ class Frame(NamedTuple):
     """(2, 2): pixels (x, y) for a step to the right and upwards on the page, in arcsec or, for ``"pixel"``, in pixels."""
     side: float
     """Longer side of the image, in the same unit."""
-
-
-def cutout_rows(cuts: Cutouts, emb: Embeddings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Find rows of embeddings in the cutouts that they were made of.
-
-    Parameters
-    ----------
-    cuts : Cutouts
-    emb : Embeddings
-    rows : array of int, (n,)
-
-    Returns
-    -------
-    array of int64, (n,)
-        Row numbers in ``cuts``.
-
-    Raises
-    ------
-    DataError
-        If an id is not there.
-    """
-    row_of = {identifier: row for row, identifier in enumerate(cuts.ids)}
-    ids = [emb.ids[row] for row in rows]
-    absent = [identifier for identifier in ids if identifier not in row_of]
-    if absent:
-        msg = (
-            f"'{absent[0]}' and {len(absent) - 1} more are not in the cutouts '{cuts.path.name}'; give those embedded."
-        )
-        raise DataError(msg)
-    return np.array([row_of[identifier] for identifier in ids], dtype=np.int64)
 
 
 def frame_of(cutout: Cutout) -> Frame:

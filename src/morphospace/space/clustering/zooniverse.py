@@ -16,8 +16,9 @@ from morphospace._manifest import replacing
 from morphospace.errors import ConfigError, StoreError
 from morphospace.sky.cutouts import Cutouts
 from morphospace.space.clustering.result import Clusters
-from morphospace.space.clustering.stamps import cutout_rows, draw_picture
+from morphospace.space.clustering.stamps import draw_picture
 from morphospace.space.embeddings import Embeddings
+from morphospace.space.tiles import finder
 
 __all__ = ["write_subject_sets"]
 
@@ -86,12 +87,14 @@ def write_subject_sets(
     if there and not overwrite:
         msg = f"'{there[0]}' is there already; choose another folder, or give overwrite=True (--overwrite)."
         raise StoreError(msg)
+    rows_in = finder(cuts, emb)
     try:
         besides = [folder.with_name(f"_{folder.name}.tmp") for folder in folders]
         for c, beside in zip(wanted, besides, strict=True):
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True)
-            _write_set(emb, clusters, cuts, clusters.typical(c, len(emb)), beside)
+            rows = clusters.typical(c, len(emb))
+            _write_set(clusters, cuts, rows, rows_in(rows), beside)
         for folder in there:
             shutil.rmtree(folder)
         for beside, folder in zip(besides, folders, strict=True):
@@ -102,8 +105,9 @@ def write_subject_sets(
     return folders
 
 
-def _write_set(emb: Embeddings, clusters: Clusters, cuts: Cutouts, rows: NDArray[np.int64], folder: Path) -> None:
-    store_rows = cutout_rows(cuts, emb, rows)
+def _write_set(
+    clusters: Clusters, cuts: Cutouts, rows: NDArray[np.int64], store_rows: NDArray[np.int64], folder: Path
+) -> None:
     lines = []
     for start in range(0, len(rows), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
