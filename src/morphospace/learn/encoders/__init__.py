@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from morphospace.config import nearest
 from morphospace.errors import ConfigError, StoreError
 from morphospace.learn.encoders.astrovader import AstroVaDErEncoder
 from morphospace.learn.encoders.light import Light
 from morphospace.learn.encoders.residual import ResidualEncoder
 from morphospace.learn.encoders.resnet import ResNet18
 from morphospace.learn.layers import RepeatBands
+from morphospace.learn.weights import read_state
 
 __all__ = ["ENCODERS", "encoder", "load_weights"]
 
@@ -65,9 +63,7 @@ def encoder(
         If the weights cannot be read or do not fit.
     """
     if name not in ENCODERS:
-        near = difflib.get_close_matches(name, ENCODERS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        msg = f"unknown encoder '{name}'{hint} Known encoders are {', '.join(ENCODERS)}."
+        msg = f"unknown encoder '{name}'{nearest(name, ENCODERS)}"
         raise ConfigError(msg)
     if last_layer is not None and name != "resnet18":
         msg = f"last_layer belongs to resnet18; encoder '{name}' has no such option."
@@ -94,22 +90,8 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     StoreError
         If the file is missing or no file of weights, if no layer fits, or if one has another shape.
     """
-    path = Path(path)
-    try:
-        state = _read_weights(path)
-    except FileNotFoundError:
-        msg = f"weights '{path}' do not exist."
-        raise StoreError(msg) from None
-    except Exception as error:  # safetensors, zipfile and the unpickler each raise their own kinds
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = f"weights '{path}' are not a safetensors file nor a plain state dict ({first}); nothing was executed."
-        raise StoreError(msg) from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
     own = network.state_dict()
-    shared: dict[str, Tensor] = {}
-    if isinstance(state, dict):
-        shared = {k: v for k, v in state.items() if k in own and isinstance(v, Tensor)}
+    shared = {k: v for k, v in read_state(path).items() if k in own and isinstance(v, Tensor)}
     if not shared:
         msg = f"weights '{path}' hold no layer of this encoder; its first layers are {', '.join(list(own)[:3])}."
         raise StoreError(msg)
@@ -125,9 +107,3 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         msg = f"weights '{path}' lack {len(missing)} layers of this encoder, the first is {missing[0]}."
         raise StoreError(msg)
     network.load_state_dict({**own, **shared})
-
-
-def _read_weights(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, weights_only=True, map_location="cpu")

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morphospace._optional import optional_import
 from morphospace.errors import ConfigError, StoreError
+from morphospace.learn.weights import read_state
 
 __all__ = ["HUB", "TimmEncoder", "timm_encoder"]
 
@@ -108,7 +108,7 @@ def timm_encoder(
         raise ConfigError(msg)
     options: dict[str, Any] = {"num_classes": 0, "in_chans": bands, "pretrained": weights is not None}
     if weights is not None and weights != HUB:
-        options["pretrained_cfg_overlay"] = {"state_dict": _state_of(Path(weights)), "custom_load": False}
+        options["pretrained_cfg_overlay"] = {"state_dict": read_state(weights), "custom_load": False}
     model = _created(timm, name, options, size)
     known = dict(getattr(model, "pretrained_cfg", None) or {})
     own = (known.get("input_size") or (bands, None, None))[-1]
@@ -132,24 +132,6 @@ def _created(timm: Any, name: str, options: dict[str, Any], size: int | None) ->
             return model
     msg = f"timm refuses to build '{name}' ({error}); choose another."
     raise ConfigError(msg) from None
-
-
-def _state_of(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        msg = f"weights '{path}' do not exist."
-        raise StoreError(msg) from None
-    except Exception as error:  # safetensors, zipfile and the unpickler each raise their own kinds
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = f"weights '{path}' are not a safetensors file nor a plain state dict ({first}); nothing was executed."
-        raise StoreError(msg) from None
-    inner = next(
-        (state[k] for k in ("state_dict", "model") if isinstance(state, dict) and isinstance(state.get(k), dict)), state
-    )
-    return dict(inner)
 
 
 def _per_band(values: Any, bands: int) -> tuple[float, ...] | None:  # noqa: ANN401
