@@ -15,14 +15,13 @@ from PIL import Image
 
 from morphospace._lru import Lru
 from morphospace._manifest import MANIFEST
-from morphospace._parts import Form, Parts
+from morphospace._parts import Parts
 from morphospace.sky.cutouts import Cutouts
-from morphospace.sky.thumbs import THUMBS, make_thumb
+from morphospace.sky.thumbs import FORM, THUMBS, make_thumb
 
 __all__ = ["MOST_CELLS", "Sprites", "sheet"]
 
 MOST_CELLS = 256
-_FORM = Form(kind="thumbs", version=1, bulk=("thumb",))
 _PICTURES_BYTES = 96 << 20  # thumbnails as stored
 _SHEETS_BYTES = 64 << 20
 _QUALITY = 85
@@ -101,7 +100,7 @@ class _Ready:
     """The thumbnails that curation has drawn: where each is."""
 
     def __init__(self, cuts: Cutouts) -> None:
-        self.parts = Parts(cuts.path / THUMBS, _FORM)
+        self.parts = Parts(cuts.path / THUMBS, FORM)
         there = _keys(self.parts.table(["id", "sha256"]))
         found = pc.index_in(_keys(cuts.table(["id", "sha256"])), value_set=there)
         self.at = np.asarray(found.fill_null(-1).to_numpy(), dtype=np.int64)

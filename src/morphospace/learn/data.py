@@ -35,6 +35,7 @@ __all__ = [
     "collate_stacks",
     "first_shape",
     "open_data",
+    "pixels_per_output",
     "prepared_parts",
 ]
 
@@ -345,7 +346,7 @@ def prepared_parts(
         if planes != bands:
             msg = f"cutout '{stack.ids[0]}' has {planes} bands, those before it {bands}; train on one kind at a time."
             raise ShapeError(msg)
-        scale = _scales(stack, preparation)
+        scale = pixels_per_output(stack, preparation)
         whole = np.maximum(scale.astype(np.int64), 1)
         factors = np.unique(whole)
         for factor in factors:
@@ -374,7 +375,14 @@ def _prepare(stack: Stack, part: slice | NDArray[np.intp], scale: Tensor, prepar
     return prepared._replace(x=x, sigma=prepared.sigma.reshape(n, *cube)[:, :, 0])
 
 
-def _scales(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
+def pixels_per_output(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
+    """Give for each image of a stack its pixels for one of the view's, (B,); see ``Geometry.pixels_per_output``.
+
+    Parameters
+    ----------
+    stack : Stack
+    preparation : Preparation
+    """
     h, w = stack.images.shape[-2:]
     if preparation.scale in ("pixel", "image"):
         return np.full(len(stack.images), Geometry(h, w).pixels_per_output(preparation, stack.ids[0]))

@@ -19,11 +19,12 @@ from morphospace._manifest import MANIFEST
 from morphospace._parts import Form, Parts, PartWriter
 from morphospace.sky.cutouts import Cutout, Cutouts
 
-__all__ = ["THUMBS", "THUMB_PIXELS", "ThumbsWriter", "decode_thumb", "load_thumbs", "make_thumb"]
+__all__ = ["FORM", "THUMBS", "THUMB_PIXELS", "ThumbsWriter", "decode_thumb", "load_thumbs", "make_thumb"]
 
 THUMBS = "_thumbs"
 THUMB_PIXELS = 96
-_FORM = Form(kind="thumbs", version=1, bulk=("thumb",))
+#: Of the parts that thumbnails are kept in.
+FORM = Form(kind="thumbs", version=1, bulk=("thumb",))
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -125,7 +126,7 @@ def read_thumbs(store: Path, keys: Sequence[tuple[str, str]]) -> dict[tuple[str,
     places = _places(folder, (folder / MANIFEST).stat().st_mtime_ns)
     wanted = sorted({(places[key], key) for key in keys if key in places})
     found = {}
-    parts = Parts(folder, _FORM)
+    parts = Parts(folder, FORM)
     numbers = np.array([row for row, _ in wanted], dtype=np.int64)
     for part, group, first, n in parts.groups():
         start, stop = np.searchsorted(numbers, [first, first + n])
@@ -139,7 +140,7 @@ def read_thumbs(store: Path, keys: Sequence[tuple[str, str]]) -> dict[tuple[str,
 @lru_cache(maxsize=4)
 def _places(folder: Path, mtime_ns: int) -> dict[tuple[str, str], int]:
     """Row number of each picture; `mtime_ns` makes a changed folder a new question."""
-    table = Parts(folder, _FORM).table(["id", "sha256"])
+    table = Parts(folder, FORM).table(["id", "sha256"])
     pairs = zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True)
     return {pair: row for row, pair in enumerate(pairs)}
 
@@ -157,7 +158,7 @@ class ThumbsWriter:
 
     def __init__(self, store: Path, *, resume: bool) -> None:
         self._parts = PartWriter(
-            store / THUMBS, _FORM, _SCHEMA, resume=resume, overwrite=not resume, group_bytes=_GROUP_BYTES
+            store / THUMBS, FORM, _SCHEMA, resume=resume, overwrite=not resume, group_bytes=_GROUP_BYTES
         )
         done = self._parts.done(["id", "sha256"])
         self.done = set(zip(done["id"].to_pylist(), done["sha256"].to_pylist(), strict=True))

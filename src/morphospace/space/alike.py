@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphospace.errors import ConfigError, DataError
-from morphospace.learn.data import collate_stacks
-from morphospace.learn.prepare import Geometry, Preparation
+from morphospace.learn.data import collate_stacks, pixels_per_output
+from morphospace.learn.prepare import Preparation
 from morphospace.learn.views import plain_view
 from morphospace.runs import Run
 from morphospace.sky.cutouts import Cutouts
-from morphospace.sky.shape import measure_radii
-from morphospace.sky.stacks import Stack, mean_planes, stacks
+from morphospace.sky.stacks import stacks
 from morphospace.space.embed import Average, Embedder, symmetries
 from morphospace.space.figures import legible
 from morphospace.space.names import did_you_mean
@@ -189,19 +188,7 @@ def _view(kernel: Embedder, cutouts: Cutouts, row: int) -> tuple[Tensor, float]:
     (stack,) = stacks(cutouts, [row])
     kernel.vectors([stack])  # refuses other bands, and images without noise, in the words of embed
     view = plain_view(collate_stacks([stack], kernel.preparation).to(kernel.device), kernel.preparation)
-    return view, _pixels(stack, kernel.preparation)
-
-
-def _pixels(stack: Stack, preparation: Preparation) -> float:
-    images, sigma, radius = stack.images, stack.sigma, float("nan")
-    if preparation.scale == "object":
-        if images.ndim == 5:
-            images, sigma = mean_planes(images), sigma / np.sqrt(images.shape[2])
-        found = measure_radii(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts)
-        radius = float(found[0])
-    height, width = stack.images.shape[-2:]
-    known = (float(stack.pixel_scale_arcsec[0]), float(stack.beam_arcsec[0]), radius)
-    return Geometry(height, width, *known).pixels_per_output(preparation, stack.ids[0])
+    return view, float(pixels_per_output(stack, kernel.preparation)[0])
 
 
 @torch.no_grad()
