@@ -335,7 +335,7 @@ def test_a_dead_component_is_left_out_with_a_word(caplog):
 
 def test_phases_without_an_epoch_are_told(tmp_path, caplog):
     fit(tmp_path / "run", small(VaDE, size=8), epochs=2)
-    assert "2 epochs are too few for the 5 phases of VaDE: anneal 1, static 1, static 2 has none" in caplog.text
+    assert "2 epochs are too few for the 5 phases of VaDE; without any: anneal 1, static 1, static 2." in caplog.text
     caplog.clear()
     fit(tmp_path / "whole", small(VaDE, size=8), epochs=8)
     assert "too few" not in caplog.text

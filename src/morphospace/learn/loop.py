@@ -169,7 +169,7 @@ class Training:
         lacking = [phase.name for phase, n in zip(phases, epochs, strict=True) if not n]
         if lacking and self.fabric.is_global_zero:
             logger.warning(
-                "%d epochs are too few for the %d phases of %s: %s has none. Give more epochs.",
+                "%d epochs are too few for the %d phases of %s; without any: %s. Give more epochs.",
                 *(self.settings.epochs, len(phases), type(self.method).__name__, ", ".join(lacking)),
             )
         shown = self.fabric.is_global_zero and sys.stderr.isatty()
