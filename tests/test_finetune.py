@@ -22,7 +22,7 @@ from morphospace.learn.settings import Loop
 from morphospace.runs import Run
 from morphospace.science.finetune import Tuning, finetune, predict_images, trained_on
 from morphospace.science.prediction import Prediction
-from morphospace.science.supervised import Supervised, blocks_of
+from morphospace.science.supervised import Answer, Supervised, blocks_of
 from morphospace.science.votes import dirichlet_multinomial_loss
 from morphospace.sky.cutouts import Cutout, CutoutsWriter
 from small_runs import EAGER, LOOKS, PLAIN, Own, fit, tiny
@@ -83,7 +83,7 @@ class Rows(nn.Module):
 @pytest.mark.parametrize("blocks", [0, 1, 2, 4, None])
 def test_only_the_last_blocks_are_trained(blocks):
     torch.manual_seed(0)
-    method = Supervised(Rows(), n_outputs=2, blocks=blocks)
+    method = Supervised(Rows(), blocks=blocks)
     parts = blocks_of(method.network)
     moving = parts if blocks is None else parts[len(parts) - blocks :]
     ids = {id(p) for part in moving for p in part.parameters()} | {id(p) for p in method.head.parameters()}
@@ -116,12 +116,12 @@ def test_rates_fall_from_the_head_to_the_first_block():
 def test_losses_are_those_of_their_task():
     torch.manual_seed(0)
     batch = batch_of(label=torch.tensor([0, 1, 2, -1, 0, 1]))
-    method = Supervised(tiny(), n_outputs=3, class_weights=(1.0, 2.0, 4.0)).eval()
+    method = Supervised(tiny(), answer=Answer(width=3), class_weights=(1.0, 2.0, 4.0)).eval()
     log_p = method.scores(batch.views[0]).log_softmax(1)
     w, y = torch.tensor([1.0, 2.0, 4.0, 1.0, 2.0]), torch.tensor([0, 1, 2, 0, 1])
     by_hand = -(w * log_p[[0, 1, 2, 4, 5]][torch.arange(5), y]).sum() / w.sum()
     torch.testing.assert_close(method(batch, 0.0).total, by_hand)
-    votes = Supervised(tiny(), task="votes", n_outputs=5, questions=(2, 3)).eval()
+    votes = Supervised(tiny(), answer=Answer("votes", 5, (2, 3))).eval()
     cast = torch.randint(0, 9, (20, 5))
     votes.set_targets(cast)
     rows = torch.tensor([3, 19, 0, 7, 7, 2])
@@ -133,17 +133,18 @@ def test_losses_are_those_of_their_task():
 def test_method_refuses_what_it_cannot_train():
     for options, words in (
         ({"task": "colours"}, "must be classes, values or votes; got 'colours'"),
-        ({"task": "values", "n_outputs": 2}, "1 output for values"),
-        ({"n_outputs": 1}, "at least 2 for classes; got 1"),
-        ({"layer_decay": 0.0}, "0 < layer_decay <= 1"),
-        ({"task": "votes", "n_outputs": 4, "questions": (3,)}, "4 together"),
+        ({"task": "values", "width": 2}, "width 1 for values"),
+        ({"width": 1}, "at least 2 for classes; got 1"),
+        ({"task": "votes", "width": 4, "questions": (3,)}, "4 together"),
     ):
         with pytest.raises(ConfigError, match=words):
-            Supervised(tiny(), **options)
+            Answer(**options)
+    with pytest.raises(ConfigError, match="0 < layer_decay <= 1"):
+        Supervised(tiny(), layer_decay=0.0)
     with pytest.raises(ConfigError, match="the samples bring none"):
         Supervised(tiny())(batch_of(), 0.0)
     with pytest.raises(ConfigError, match="needs targets for values"):
-        Supervised(tiny(), task="values", n_outputs=1)(batch_of(), 0.0)
+        Supervised(tiny(), answer=Answer("values", 1))(batch_of(), 0.0)
 
 
 # the verb
@@ -195,7 +196,12 @@ def test_training_goes_on_from_a_run_and_keeps_its_eyes(tmp_path):
     assert run.config["views"] == source.config["views"]
     old, new = source.tensors(), run.tensors()
     assert all(torch.equal(v, new[k]) for k, v in old.items() if k.startswith("encoder."))
+    assert run.config["method"]["answer"] == {"task": "classes", "width": 2, "questions": []}
     assert predict_images(run, Discs()).p.shape == (N, 2)
+    text = (run.path / "run.toml").read_text()
+    (run.path / "run.toml").write_text(text.replace("[method.answer]", "[method.other]"))
+    with pytest.raises(StoreError, match="was fine-tuned by another version of morphospace; fine-tune anew"):
+        predict_images(run, Discs())
 
 
 def fit_light(tmp_path):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
     from morphospace.science.predictor import Predictor
     from morphospace.science.relate import relate
     from morphospace.science.segment import segment
-    from morphospace.science.supervised import Supervised
+    from morphospace.science.supervised import Answer, Supervised
     from morphospace.science.targets import read_labels
     from morphospace.sky.archives.datasets import datasets
     from morphospace.sky.archives.download import download
@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # the same names as in _PUBLIC, for type checkers and editors
 #: Public name: the module that holds it. Each is imported when it is first asked for, since torch takes seconds.
 _PUBLIC = {
     "AE": "morphospace.learn.methods",
+    "Answer": "morphospace.science.supervised",
     "AstroVaDEr": "morphospace.learn.methods",
     "BYOL": "morphospace.learn.methods",
     "Batch": "morphospace.learn.methods",
@@ -148,6 +149,7 @@ _PUBLIC = {
 
 __all__ = [  # noqa: RUF022 - in plain order, capitals first
     "AE",
+    "Answer",
     "AstroVaDEr",
     "BYOL",
     "Batch",

@@ -28,7 +28,7 @@ from morphospace.learn.views import Views, plain_view
 from morphospace.runs import Run, write_text
 from morphospace.science.prediction import Prediction
 from morphospace.science.splits import check_members, object_groups
-from morphospace.science.supervised import Supervised
+from morphospace.science.supervised import Answer, Supervised
 from morphospace.science.targets import LabelSource, Target, target_of
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Sample, Samples
@@ -200,15 +200,13 @@ def _method(
 ) -> Supervised:
     method = Supervised(
         network,
-        task=known.task,  # type: ignore[arg-type]
-        n_outputs=known.width,
+        answer=Answer(known.task, known.width, how.questions),  # type: ignore[arg-type]
         layer=layer,
         blocks=how.blocks,
         layer_decay=how.layer_decay,
         dropout=how.dropout,
         smoothing=how.smoothing,
         class_weights=_class_weights(known) if how.balanced and known.task == "classes" else (),
-        questions=how.questions,
     )
     method.encoder.train()
     if known.task != "classes":
@@ -292,7 +290,7 @@ def predict_images(
 
 def _probable(method: Supervised, x: Tensor) -> Tensor:
     scores = method.scores(x)
-    return scores.softmax(1) if method.task == "classes" else scores
+    return scores.softmax(1) if method.answer.task == "classes" else scores
 
 
 def _catalogue(data: Cutouts | Samples, labels: LabelSource) -> Embeddings:
@@ -333,7 +331,11 @@ def _load(run: Run, network: nn.Module | None) -> Supervised:
         msg = f"run '{run.path}' has an encoder of your own ({recipe.get('name')}); pass it as encoder=."
         raise ConfigError(msg)
     options = {k: v for k, v in config["method"].items() if k not in ("name", "decorrelate")}
-    method = Supervised(network or build_encoder(**recipe), layer=config.get("layer"), **options)
+    if "answer" not in options:
+        msg = f"run '{run.path}' was fine-tuned by another version of morphospace; fine-tune anew."
+        raise StoreError(msg)
+    answer = Answer(**options.pop("answer"))
+    method = Supervised(network or build_encoder(**recipe), answer=answer, layer=config.get("layer"), **options)
     method.load_state_dict(run.tensors())
     return method.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
@@ -13,10 +14,44 @@ from morphospace.errors import ConfigError
 from morphospace.learn.methods.base import Batch, Loss, Method
 from morphospace.science.votes import check_questions, concentrations, dirichlet_multinomial_loss
 
-__all__ = ["Supervised", "blocks_of"]
+__all__ = ["Answer", "Supervised", "blocks_of"]
 
 #: Children that hold the blocks of a network in a row, by the names that networks of timm and torchvision give them.
 _ROWS = ("blocks", "stages", "layers", "features")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a head is asked for.
+
+    Parameters
+    ----------
+    task : {"classes", "values", "votes"}
+    width : int, >= 1
+        Numbers of each object: classes or answers; 1 for values.
+    questions : tuple of int
+        Votes: numbers of answers of each question; one question when not given.
+
+    Raises
+    ------
+    ConfigError
+        If they do not go together.
+    """
+
+    task: Literal["classes", "values", "votes"] = "classes"
+    width: int = 2
+    questions: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "questions", tuple(self.questions))
+        if self.task not in ("classes", "values", "votes"):
+            msg = f"task of an Answer must be classes, values or votes; got '{self.task}'."
+            raise ConfigError(msg)
+        if self.width < (1 if self.task == "values" else 2) or (self.task == "values" and self.width != 1):
+            msg = f"an Answer needs width 1 for values and at least 2 for {self.task}; got {self.width}."
+            raise ConfigError(msg)
+        if self.task == "votes":
+            check_questions(self.questions, self.width)
 
 
 class Supervised(Method):
@@ -26,9 +61,8 @@ class Supervised(Method):
     ----------
     encoder : Module
         (B, C, H, W) to (B, D), trained before or from scratch.
-    task : {"classes", "values", "votes"}
-    n_outputs : int, >= 1
-        Classes or answers; 1 for values.
+    answer : Answer
+        What the head gives: two classes by default.
     layer : str or int, optional
         Layer of the encoder to read instead of its output.
     blocks : int, optional
@@ -41,8 +75,6 @@ class Supervised(Method):
         Label smoothing of classes.
     class_weights : sequence of float
         Weight of each class in the loss, equal when not given.
-    questions : sequence of int
-        Votes: numbers of answers of each question; one question when not given.
 
     Raises
     ------
@@ -65,25 +97,26 @@ class Supervised(Method):
         self,
         encoder: nn.Module,
         *,
-        task: Literal["classes", "values", "votes"] = "classes",
-        n_outputs: int = 2,
+        answer: Answer | None = None,
         layer: str | int | None = None,
         blocks: int | None = None,
         layer_decay: float = 1.0,
         dropout: float = 0.0,
         smoothing: float = 0.0,
         class_weights: Sequence[float] = (),
-        questions: Sequence[int] = (),
     ) -> None:
         super().__init__(encoder, layer=layer)
-        self._check(task, n_outputs, layer_decay, dropout, smoothing)
-        self.task, self.n_outputs, self.blocks = task, n_outputs, blocks
+        if not (0 < layer_decay <= 1 and 0 <= dropout < 1 and 0 <= smoothing < 1):
+            msg = (
+                "Supervised needs 0 < layer_decay <= 1, 0 <= dropout < 1 and 0 <= smoothing < 1; "
+                f"got {layer_decay}, {dropout} and {smoothing}."
+            )
+            raise ConfigError(msg)
+        self.answer, self.blocks = answer or Answer(), blocks
         self.layer_decay, self.dropout, self.smoothing = layer_decay, dropout, smoothing
-        self.class_weights, self.questions = tuple(class_weights), tuple(questions)
-        if task == "votes":
-            check_questions(self.questions, n_outputs)
+        self.class_weights = tuple(class_weights)
         norm = nn.BatchNorm1d(self.dim, affine=False)
-        self.head = nn.Sequential(norm, nn.Dropout(dropout), nn.Linear(self.dim, n_outputs))
+        self.head = nn.Sequential(norm, nn.Dropout(dropout), nn.Linear(self.dim, self.answer.width))
         self.register_buffer("targets", None, persistent=False)
         weight = torch.tensor(self.class_weights) if self.class_weights else None
         self.register_buffer("weight", weight, persistent=False)
@@ -92,21 +125,6 @@ class Supervised(Method):
         self._still = parts[: len(parts) - len(self._trained)]
         for part in self._still:
             part.requires_grad_(False)
-
-    @staticmethod
-    def _check(task: str, n_outputs: int, layer_decay: float, dropout: float, smoothing: float) -> None:
-        if task not in ("classes", "values", "votes"):
-            msg = f"task of Supervised must be classes, values or votes; got '{task}'."
-            raise ConfigError(msg)
-        if n_outputs < (1 if task == "values" else 2) or (task == "values" and n_outputs != 1):
-            msg = f"Supervised needs 1 output for values and at least 2 for {task}; got {n_outputs}."
-            raise ConfigError(msg)
-        if not (0 < layer_decay <= 1 and 0 <= dropout < 1 and 0 <= smoothing < 1):
-            msg = (
-                "Supervised needs 0 < layer_decay <= 1, 0 <= dropout < 1 and 0 <= smoothing < 1; "
-                f"got {layer_decay}, {dropout} and {smoothing}."
-            )
-            raise ConfigError(msg)
 
     def set_targets(self, targets: Tensor) -> None:
         """Give the values (N, 1), standardised, or the votes (N, K) of all rows of the data."""
@@ -123,7 +141,7 @@ class Supervised(Method):
         """Return the loss of a batch with labels."""
         scores = self.head(self.encoder(batch.views[0]).float())
         stats: dict[str, Tensor] = {}
-        if self.task == "classes":
+        if self.answer.task == "classes":
             label = self._labels(batch)
             total = functional.cross_entropy(
                 scores, label, weight=self.weight, ignore_index=-1, label_smoothing=self.smoothing
@@ -132,11 +150,11 @@ class Supervised(Method):
             stats["accuracy"] = (scores.detach().argmax(1) == label)[known].float().mean().nan_to_num()
         else:
             target = self._targets(batch)
-            if self.task == "values":
+            if self.answer.task == "values":
                 total = functional.mse_loss(scores, target)
             else:
-                total = dirichlet_multinomial_loss(concentrations(scores), target, self.questions).mean()
-        return Loss(total, {self.task: total.detach()}, stats)
+                total = dirichlet_multinomial_loss(concentrations(scores), target, self.answer.questions).mean()
+        return Loss(total, {self.answer.task: total.detach()}, stats)
 
     def _labels(self, batch: Batch) -> Tensor:
         if batch.label is None:
@@ -146,15 +164,15 @@ class Supervised(Method):
 
     def _targets(self, batch: Batch) -> Tensor:
         if self.targets is None:
-            msg = f"Supervised needs targets for {self.task}; call set_targets, or use finetune."
+            msg = f"Supervised needs targets for {self.answer.task}; call set_targets, or use finetune."
             raise ConfigError(msg)
         found: Tensor = self.targets[batch.rows.to(self.targets.device)]
         return found
 
     def scores(self, x: Tensor) -> Tensor:
-        """Return logits of classes, standardised values or concentrations of votes, (B, n_outputs)."""
+        """Return logits of classes, standardised values or concentrations of votes, (B, width)."""
         out: Tensor = self.head(self.encoder(x).float())
-        return concentrations(out) if self.task == "votes" else out
+        return concentrations(out) if self.answer.task == "votes" else out
 
     def param_groups(self, lr: float) -> list[dict[str, object]]:
         """Return the optimiser's groups: the head, then each trained block at a rate lower by `layer_decay`."""
