@@ -14,6 +14,7 @@ from morphospace.space.density import density
 from morphospace.space.embeddings import Embeddings
 from morphospace.space.frames import frame_of
 from morphospace.space.nearest import nearest_to
+from morphospace.space.principal import find_axes
 
 __all__ = ["Map", "crowding", "principal_axes", "scaled"]
 
@@ -86,17 +87,11 @@ def principal_axes(emb: Embeddings, dims: int = 2) -> NDArray[np.float64]:
         If no row has a vector.
     """
     vectors = emb.vectors
-    n, total = 0, np.zeros(emb.dim)
-    for _, block in _blocks(vectors):
-        n, total = n + len(block), total + block.sum(axis=0)
+    n, mean, _, axes = find_axes(lambda: (block for _, block in _blocks(vectors)), emb.dim)
     if n == 0:
         msg = f"no row of embeddings {emb.name} has a vector, so there is nothing to draw."
         raise DataError(msg)
-    mean, scatter = total / n, np.zeros((emb.dim, emb.dim))
-    for _, block in _blocks(vectors):
-        scatter += (block - mean).T @ (block - mean)
-    axes = np.linalg.eigh(scatter)[1][:, ::-1][:, :dims]  # largest first
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    axes = axes[:, :dims]
     places = np.full((len(emb), dims), np.nan)
     for rows, block in _blocks(vectors):
         places[rows, : axes.shape[1]] = (block - mean) @ axes

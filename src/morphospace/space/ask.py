@@ -22,6 +22,7 @@ from morphospace.space.index import METRICS, ExactIndex
 from morphospace.space.kept import keep
 from morphospace.space.labels import MOST_INTEREST, Value
 from morphospace.space.names import one_line
+from morphospace.space.principal import find_axes
 from morphospace.space.where import columns_of, rows_where
 
 __all__ = ["FEWEST_LABELS", "MOST_FOR_PROCESS", "Asked", "ask"]
@@ -299,18 +300,9 @@ def _space_of(emb: Embeddings, metric: str) -> _Space:
 
 
 def _components(index: ExactIndex, rows: Rows) -> Float32:
-    """Give the principal components that hold 95 % of the variance, scaled to a mean square length of 1.
-
-    Some rows at a time: a million in float64, and once more centred, would be 2 GB.
-    """
+    """Give the principal components that hold 95 % of the variance, scaled to a mean square length of 1."""
     parts = np.array_split(rows, max(1, -(-len(rows) // _ROWS_AT_ONCE)))
-    mean = sum((index.normalised(part)[1].sum(axis=0) for part in parts), np.zeros(index.dim)) / len(rows)
-    scatter = np.zeros((index.dim, index.dim))
-    for part in parts:
-        centred = index.normalised(part)[1] - mean
-        scatter += centred.T @ centred
-    variance, axes = np.linalg.eigh(scatter / len(rows))
-    variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
+    _, mean, variance, axes = find_axes(lambda: (index.normalised(part)[1] for part in parts), index.dim)
     if variance.sum() < 1e-20:  # all vectors are equal
         return np.zeros((len(rows), 1), np.float32)
     share = np.cumsum(variance) / variance.sum()
