@@ -18,7 +18,7 @@ class Intake:
     ----------
     cube : str
         What becomes of a cube: ``"channels"``, ``"moment0"``, ``"moment1"``, ``"moment2"``, ``"moments"`` (these
-        three), ``"peak"`` or ``"pca"``; empty refuses cubes.
+        three), ``"peak"`` or ``"pca"``; empty refuses cubes of more than 5 planes and takes fewer as bands.
     cube_sigma : float, >= 0
         Moments count the voxels above this many sigma; 0 counts all.
     cube_components : int, >= 1
@@ -40,7 +40,8 @@ class Intake:
     id_column : str
         Column with the ids; otherwise rows are numbered.
     ra_column, dec_column : str
-        Columns of a table with the positions to cut out of `mosaics`, ICRS, in degrees.
+        Columns of a table with the positions to cut out of `mosaics`, ICRS: numbers in the column's unit, else in degrees, or
+        text as 12:30:05.1 (hours) and -5:23:28.
     mosaics : str
         Folder, pattern or list of the images that positions are cut out of.
     companions : {"keep", "blank"}
