@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from morphospace.sky import wcs as wcs_module
 from morphospace.sky.headers import format_card
-from morphospace.sky.wcs import NOWHERE, locate
+from morphospace.sky.wcs import NOWHERE, locate, steps_on_sky
 
 BASE = {
     "CTYPE1": "RA---TAN",
@@ -45,6 +45,36 @@ PLATE = {
 
 def without(*keys):
     return {key: value for key, value in BASE.items() if key not in keys}
+
+
+SIP = {
+    **projected("TAN-SIP"),
+    **{"A_ORDER": 2, "A_2_0": 3e-4, "A_1_1": -2e-4, "B_ORDER": 2, "B_0_2": 4e-4, "AP_ORDER": 0, "BP_ORDER": 0},
+    **{"CRPIX1": 400.0, "CRPIX2": -300.0},  # cut from a mosaic: far from where the polynomials vanish
+}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        BASE,
+        SIP,
+        BASE | {"RADESYS": "FK4", "EQUINOX": 1950.0},
+        BASE | {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"},
+        BASE | {"CRVAL1": 0.0, "CRVAL2": 88.0},
+    ],
+)
+def test_steps_on_the_sky_are_those_of_astropy(header):
+    cards = "".join(format_card(key, value) for key, value in header.items())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wcs = WCS(cards)
+    x, y = (SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2
+    places = wcs.pixel_to_world([x, x + 1, x], [y, y, y + 1]).icrs
+    east, north = places[0].spherical_offsets_to(places[1:])
+    np.testing.assert_allclose(steps_on_sky(cards, SIZE), [east.arcsec, north.arcsec], atol=2e-3)
+    flat = "".join(format_card(key, value) for key, value in {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}.items())
+    assert np.isnan(steps_on_sky(flat, SIZE)).all()
 
 
 def judge(header, size=SIZE):

@@ -7,18 +7,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy.coordinates import SkyCoord
-from astropy.wcs import Wcsprm
 from numpy.typing import NDArray
 
 from morphospace.errors import DataError, MorphospaceError
 from morphospace.sky._intake import guarded
 from morphospace.sky.cutouts import Cutout
+from morphospace.sky.wcs import steps_on_sky
 
 __all__ = ["Pixels", "orientation", "pixels_of", "shrunk"]
-
-
-_STEP = 0.5  # pixels
 
 
 class Pixels(NamedTuple):
@@ -90,7 +86,7 @@ def orientation(cutout: Cutout) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``north_deg``: direction of increasing declination (ICRS, FK5 or FK4) at the centre, counter-clockwise from +y, the
+        ``north_deg``: direction of increasing declination (ICRS) at the centre, counter-clockwise from +y, the
         direction of increasing row; None without a WCS. ``east_left``: whether east lies to the left of north.
         ``scale_arcsec`` of a pixel of the whole image, None where unknown. ``row0``: ``"bottom"`` for FITS, else ``"top"``.
     """
@@ -110,28 +106,12 @@ def orientation(cutout: Cutout) -> dict[str, Any]:
 
 
 def _compass(cutout: Cutout) -> tuple[float, bool]:
-    """Give the direction north and whether east is to its left, from the linear part of the WCS at the centre."""
+    """Give the direction north and whether east is to its left, at the centre."""
     height, width = cutout.image.shape[-2:]
-    x, y = (width - 1) / 2, (height - 1) / 2
     with guarded(cutout.id, "has a WCS that cannot be used", "its picture is shown without north and east"):
-        prm = Wcsprm(header=(cutout.wcs or "").encode("ascii"), relax=True, warnings=False)
-        prm.fix()
-        prm.set()
-        world = prm.p2s(np.array([[x, y], [x + _STEP, y], [x, y + _STEP]]), 0)["world"]
-        lon, lat = _icrs(world[:, prm.lng], world[:, prm.lat], prm.lngtyp)
-        turn = (lon - lon[0] + 180) % 360 - 180
-        along = np.array([turn[1:] * math.cos(math.radians(lat[0])), lat[1:] - lat[0]])  # east and north of +x and +y
-        (east_x, north_x), (east_y, north_y) = np.linalg.inv(along)
+        (east_x, north_x), (east_y, north_y) = np.linalg.inv(steps_on_sky(cutout.wcs or "", (height, width)))
     angle = math.degrees(math.atan2(-north_x, north_y))
     if not math.isfinite(angle):
         msg = f"'{cutout.id}' has a WCS without a direction north at its centre."
         raise DataError(msg)
     return angle, bool(north_x * east_y - north_y * east_x > 0)
-
-
-def _icrs(lon: NDArray[Any], lat: NDArray[Any], kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bring Galactic positions to ICRS; FK4 and FK5 lie within a degree of its north but at the poles."""
-    if kind == "GLON":
-        place = SkyCoord(lon, lat, unit="deg", frame="galactic").icrs
-        lon, lat = place.ra.deg, place.dec.deg
-    return np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)

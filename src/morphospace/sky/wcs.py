@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from morphospace.sky._intake import one_line, quiet
 from morphospace.sky.headers import format_card
 
-__all__ = ["NOWHERE", "Place", "locate"]
+__all__ = ["NOWHERE", "Place", "locate", "steps_on_sky"]
 
 _logger = logging.getLogger(__name__)
+_STEP = 0.5  # pixels
 
 # The cards of axes 1 and 2 that wcslib and astropy read for an image, old spellings and polynomials included.
 _NAMES = re.compile(r"(?:CTYPE|CUNIT)[12]|RADESYS|RADECSYS")
@@ -106,21 +107,52 @@ def locate(header: Mapping[str, Any], size: tuple[int, int], source: str) -> Pla
 
 def _place(cards: str, size: tuple[int, int]) -> Place:
     """Ask wcslib for the place of the centre and the scale."""
-    centre = np.array([[(size[1] - 1) / 2, (size[0] - 1) / 2]])
-    if "A_ORDER =" in cards or "B_ORDER =" in cards:  # SIP polynomials are astropy's own
-        wcs = WCS(cards)
-        prm, world = wcs.wcs, wcs.all_pix2world(centre, 0)[0]
-    else:
-        prm = Wcsprm(header=cards.encode("ascii"), relax=True, warnings=False)
-        prm.fix()
-        prm.set()
-        world = prm.p2s(centre, 0)["world"][0]
+    prm, (world,) = _to_world(cards, np.array([[(size[1] - 1) / 2, (size[0] - 1) / 2]]))
     if prm.lng < 0 or prm.lat < 0:
         return NOWHERE
     _check_complete(cards)
     ra, dec = _to_icrs(world[prm.lng], world[prm.lat], (prm.lngtyp, prm.radesys.upper(), prm.equinox))
     matrix = np.diag(prm.get_cdelt()) @ prm.get_pc()
     return Place(cards, ra, dec, 3600.0 * float(np.sqrt(abs(np.linalg.det(matrix)))))
+
+
+def _to_world(cards: str, pixels: NDArray[np.float64]) -> tuple[Wcsprm, NDArray[np.float64]]:
+    """Ask wcslib for the coordinates of pixels (N, 2)."""
+    if "A_ORDER =" in cards or "B_ORDER =" in cards:  # SIP polynomials are astropy's own
+        wcs = WCS(cards)
+        return wcs.wcs, np.asarray(wcs.all_pix2world(pixels, 0))
+    prm = Wcsprm(header=cards.encode("ascii"), relax=True, warnings=False)
+    prm.fix()
+    prm.set()
+    return prm, np.asarray(prm.p2s(pixels, 0)["world"])
+
+
+def steps_on_sky(cards: str, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Find how an image lies on the sky.
+
+    Parameters
+    ----------
+    cards : str
+        Header cards of the WCS.
+    size : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    array of float64, (2, 2)
+        Steps to east (first row) and north (ICRS, arcsec) for a step of a pixel in x (first column) and in y, at the
+        centre. All NaN where that is not told, or has no area. What wcslib makes of damaged cards is raised as it comes.
+    """
+    x, y = (size[1] - 1) / 2, (size[0] - 1) / 2
+    prm, world = _to_world(cards, np.array([[x, y], [x + _STEP, y], [x, y + _STEP]]))
+    unknown = np.full((2, 2), np.nan)
+    if prm.lng < 0 or prm.lat < 0:
+        return unknown
+    system = (prm.lngtyp, prm.radesys.upper(), prm.equinox)
+    lon, lat = np.array([_to_icrs(each[prm.lng], each[prm.lat], system) for each in world]).T
+    turn = (lon[1:] - lon[0] + 180) % 360 - 180
+    steps = 3600 / _STEP * np.array([turn * np.cos(np.radians(lat[0])), lat[1:] - lat[0]])
+    return np.asarray(steps) if abs(np.linalg.det(steps)) > 0 else unknown
 
 
 def _plain_place(found: Mapping[str, Any], cards: str, size: tuple[int, int]) -> Place | None:

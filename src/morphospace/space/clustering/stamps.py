@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
@@ -18,6 +15,7 @@ from morphospace.sky._intake import guarded
 from morphospace.sky.cutouts import Cutout
 from morphospace.sky.noise import estimate_noise
 from morphospace.sky.stretch import Stretch
+from morphospace.sky.wcs import steps_on_sky
 
 __all__ = ["BLANK", "STRETCH", "Frame", "draw_picture", "draw_stamp", "frame_of"]
 
@@ -67,23 +65,14 @@ def frame_of(cutout: Cutout) -> Frame:
 
 
 def _on_the_sky(name: str, cards: str, width: int, height: int) -> Float | None:
-    """Give the steps to east and north (ICRS, arcsec) for a step in x and in y at the centre; None without area."""
-    x, y = (width - 1) / 2, (height - 1) / 2
+    """Give what ``steps_on_sky`` finds; None where it cannot be used, with a line in the log."""
     try:
-        with (
-            guarded(name, "has a WCS that cannot be used", "it is drawn as it lies in its file"),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # intake has told what is odd about it
-            wcs = WCS(fits.Header.fromstring(cards)).celestial
-            places = wcs.pixel_to_world([x, x + 1, x], [y, y, y + 1]).icrs
-            east, north = places[0].spherical_offsets_to(places[1:])
-            jacobian = np.array([east.arcsec, north.arcsec])
+        with guarded(name, "has a WCS that cannot be used", "it is drawn as it lies in its file"):
+            steps = steps_on_sky(cards, (height, width))
     except MorphospaceError as error:
         logger.warning("%s", error)
         return None
-    usable = np.isfinite(jacobian).all() and abs(np.linalg.det(jacobian)) > 0
-    return jacobian if usable else None
+    return steps if np.isfinite(steps).all() else None
 
 
 def draw_picture(cutout: Cutout, *, side: int) -> NDArray[np.uint8]:
