@@ -17,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from morphospace.cli import main
 from morphospace.errors import ConfigError, DataError, MissingDependencyError, ShapeError
+from morphospace.space import frames
 from morphospace.space import nearest as nearest_module
 from morphospace.space import tsne as tsne_module
 from morphospace.space.density import density
@@ -332,6 +333,22 @@ def test_frames_normalise_new_vectors_as_the_index_does(groups):
         d = cdist(expected, expected)
         np.testing.assert_allclose(cdist(frame(x), frame(x)), d, atol=1e-5)
     assert frame_of(x[:1], "euclidean")(x[:1]).shape == (1, DIM + 1)
+
+
+def test_centre_and_spread_by_blocks_are_those_of_the_whole(monkeypatch):
+    monkeypatch.setattr(frames, "_ROWS_AT_ONCE", 7)
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32) + [0, 1000, 5]
+    x[:, 2] = 5
+    x[[3, 20], [0, 1]] = np.nan, np.inf
+    good = x[frames.usable(x, direction=False)]
+    assert len(good) == 38
+    centre, spread = frames.centre_and_spread(x)
+    np.testing.assert_allclose(centre, good.mean(axis=0))
+    np.testing.assert_allclose(spread[:2], good.std(axis=0, ddof=1)[:2])
+    assert spread[2] == np.inf
+    zero = np.zeros((9, 3), np.float32)
+    assert not frames.usable(zero, direction=True).any()
+    assert frames.usable(zero, direction=False).all()
 
 
 # ---- the command

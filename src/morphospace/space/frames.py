@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from morphospace.errors import ConfigError
 from morphospace.space.index import METRICS
 
-__all__ = ["Frame", "frame_of"]
+__all__ = ["Frame", "centre_and_spread", "frame_of", "usable"]
 
 _SHORTEST = 1e-30  # a shorter vector has no direction, as in the index
 _ROWS_AT_ONCE = 1 << 15
@@ -36,14 +38,9 @@ class Frame:
             found[start : start + len(x)] = x / (_lengths(x) if self.spread is None else self.spread)
         return found
 
-    def valid(self, vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def valid(self, vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Say which vectors, (M, D), are finite and, for unit vectors, not zero: (M,)."""
-        good: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
-        if self.spread is None:
-            for start in range(0, len(vectors), _ROWS_AT_ONCE):
-                part = slice(start, start + _ROWS_AT_ONCE)
-                good[part] &= _lengths(vectors[part].astype(np.float64))[:, 0] > _SHORTEST
-        return good
+        return usable(vectors, direction=self.spread is None)
 
 
 def frame_of(vectors: NDArray[np.float32], metric: str) -> Frame:
@@ -66,11 +63,52 @@ def frame_of(vectors: NDArray[np.float32], metric: str) -> Frame:
         raise ConfigError(msg)
     if metric == "cosine":
         return Frame(None)
-    x = vectors[np.isfinite(vectors).all(axis=1)].astype(np.float64)
-    if len(x) < 2:
+    if np.count_nonzero(usable(vectors, direction=False)) < 2:
         return Frame(np.ones(vectors.shape[1]))
-    spread, centre = x.std(axis=0, ddof=1), np.abs(x.mean(axis=0))
-    return Frame(np.where(spread <= np.finfo(np.float32).eps * centre, np.inf, spread))
+    return Frame(centre_and_spread(vectors)[1])
+
+
+def usable(vectors: NDArray[np.floating[Any]], *, direction: bool) -> NDArray[np.bool_]:
+    """Say which vectors are finite and, where their direction counts, not zero.
+
+    Parameters
+    ----------
+    vectors : array, (N, D)
+    direction : bool
+
+    Returns
+    -------
+    array of bool, (N,)
+    """
+    good = np.empty(len(vectors), dtype=np.bool_)
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        some = vectors[start : start + _ROWS_AT_ONCE]
+        here = np.isfinite(some).all(axis=1)
+        if direction:
+            here &= _lengths(some.astype(np.float64))[:, 0] > _SHORTEST
+        good[start : start + len(some)] = here
+    return good
+
+
+def centre_and_spread(vectors: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute mean and standard deviation (``ddof=1``) of each dimension in float64, some rows at a time.
+
+    Parameters
+    ----------
+    vectors : array, (N, D)
+        Rows that are not finite have no part in it; one at least is.
+
+    Returns
+    -------
+    centre, spread : array of float64, (D,)
+        The spread is infinite where a dimension does not vary, but for rounding.
+    """
+    rows = np.flatnonzero(usable(vectors, direction=False))
+    blocks = np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE))
+    centre = np.sum([vectors[some].sum(axis=0, dtype=np.float64) for some in blocks], axis=0) / len(rows)
+    square = np.sum([((vectors[some] - centre) ** 2).sum(axis=0) for some in blocks], axis=0)
+    spread = np.sqrt(square / max(1, len(rows) - 1))
+    return centre, np.where(spread <= np.finfo(np.float32).eps * np.abs(centre), np.inf, spread)
 
 
 def _lengths(x: NDArray[np.float64]) -> NDArray[np.float64]:

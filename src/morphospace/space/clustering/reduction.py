@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
 from morphospace.errors import ConfigError, ShapeError
+from morphospace.space.frames import centre_and_spread, usable
 
 __all__ = ["Reduction", "fit_reduction"]
 
@@ -19,7 +19,6 @@ Float = NDArray[np.float64]
 Real = NDArray[np.floating[Any]]
 
 _ROWS_AT_ONCE = 1 << 15
-_SHORTEST = 1e-30  # a shorter vector counts as zero, as for search
 _SAMPLE = 50_000  # rows that the principal axes are found from
 
 
@@ -77,7 +76,7 @@ class Reduction:
         if given.ndim != 2 or given.shape[1] != len(self.divisor):
             msg = f"vectors must be (N, {len(self.divisor)}) as those that were clustered; got shape {given.shape}."
             raise ShapeError(msg)
-        rows = _usable(given, self.metric)
+        rows = np.flatnonzero(usable(given, direction=self.metric == "cosine"))
         x = np.empty((len(rows), self.dims), np.float32 if self.axes is None else np.float64)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = slice(start, start + _ROWS_AT_ONCE)
@@ -123,12 +122,10 @@ def fit_reduction(vectors: NDArray[np.float32], metric: str, dims: int | None, s
     if dims is not None and dims < 1:
         msg = f"dims must be 1 or more; got {dims}."
         raise ConfigError(msg)
-    rows = _usable(vectors, metric)
+    rows = np.flatnonzero(usable(vectors, direction=metric == "cosine"))
     shift, divisor = np.zeros(vectors.shape[1]), np.ones(vectors.shape[1])
     if metric == "euclidean" and len(rows):
-        shift, spread = _mean_and_spread(vectors, rows)
-        flat = spread <= np.finfo(np.float32).eps * np.abs(shift)  # rounding, not spread
-        divisor = np.where(flat, np.inf, spread)
+        shift, divisor = centre_and_spread(vectors)
     sample = rows
     if len(rows) > _SAMPLE:
         sample = np.sort(np.random.default_rng(seed).choice(rows, _SAMPLE, replace=False))
@@ -139,23 +136,6 @@ def fit_reduction(vectors: NDArray[np.float32], metric: str, dims: int | None, s
     model = PCA(dims, random_state=seed).fit(x)
     axes = model.components_ / np.sqrt(model.explained_variance_[0])
     return Reduction(metric, shift, divisor, axes, axes @ model.mean_, float(model.explained_variance_ratio_.sum()))
-
-
-def _mean_and_spread(vectors: Real, rows: NDArray[np.int64]) -> tuple[Float, Float]:
-    """Give mean and standard deviation (``ddof=1``) in float64, of some rows at a time."""
-    blocks = np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE))
-    mean = np.sum([vectors[some].sum(axis=0, dtype=np.float64) for some in blocks], axis=0) / len(rows)
-    square = np.sum([((vectors[some] - mean) ** 2).sum(axis=0) for some in blocks], axis=0)
-    return mean, np.sqrt(square / max(1, len(rows) - 1))
-
-
-def _usable(vectors: NDArray[Any], metric: str) -> NDArray[np.int64]:
-    good = np.empty(len(vectors), dtype=np.bool_)
-    for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        some = vectors[start : start + _ROWS_AT_ONCE]
-        fine = np.isfinite(some).all(axis=1)
-        good[start : start + len(some)] = fine & (np.abs(some) > _SHORTEST).any(axis=1) if metric == "cosine" else fine
-    return np.flatnonzero(good)
 
 
 def _normalised(vectors: NDArray[Any], metric: str, shift: Float, divisor: Float) -> Float:
