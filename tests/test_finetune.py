@@ -429,6 +429,13 @@ def test_command_tells_what_does_not_fit(cutouts, tmp_path, capsys):
     preset = ("finetune", "starter", data, "kind", "--out", out, "--views", "radio")
     assert "--views is for an encoder from scratch" in told(2, *preset)
     assert "no column 'kin'; did you mean 'kind'" in told(1, "finetune", "starter", data, "kin", "--out", out)
+    for columns in (("id",), ("kind", "kind")):
+        words = ("finetune", "starter", data, *columns, "--out", out)
+        assert "labels need columns of their own, each named once; got" in told(1, *words)
+    labels = tmp_path / "l.csv"
+    labels.write_text("id,kind\nn0,a\nzz,b\n")
+    unknown = told(1, "finetune", "starter", data, "kind", "--labels", str(labels), "--out", out)
+    assert f"1 of 2 labels are for ids that are not in '{data}'; the first is 'zz'" in unknown
     model = ("predict", data, "--model", str(tmp_path / "none"))
     assert "is not there; give a predictor that predict --save wrote, or a run of finetune" in told(1, *model)
     assert "is no run: it has no run.toml" in told(1, "predict", data, "--model", data)

@@ -511,3 +511,22 @@ def test_command_refuses_endings_before_it_learns(tmp_path, capsys, monkeypatch)
     monkeypatch.undo()
     assert main(["predict", str(tmp_path / "e.emb"), "kind", "--part", "a=shapes.fits"]) == 1
     assert "shapes.fits" in capsys.readouterr().err
+
+
+def test_command_tells_bad_labels(tmp_path, capsys):
+    emb = space(60)
+    few = np.where(np.arange(60) < 11, np.arange(60.0), np.nan)
+    Embeddings.from_arrays(tmp_path / "e.emb", emb.ids, emb.vectors, {"kind": ["a", "b"] * 30, "few": few})
+
+    def told(*words):
+        assert main(["predict", str(tmp_path / "e.emb"), *words]) == 1
+        return capsys.readouterr().err
+
+    assert "to learn from in each fold; 11 labels in 5 folds leave 8. Label more." in told("few")
+    assert "no object meets --where 'few > 99', so there is nothing to learn from" in told(
+        "kind", "--where", "few > 99"
+    )
+    assert "got 1.5, e.g. 0.9 for 90 %" in told("kind", "--coverage", "1.5")
+    (tmp_path / "m.csv").write_text("id,kind")
+    assert "is no predictor, or damaged" in (err := told("--model", str(tmp_path / "m.csv")))
+    assert "give a file that Predictor.save (predict --save) wrote" in err

@@ -25,6 +25,7 @@ def labels_of(data: Embeddings | Cutouts, columns: tuple[str, ...], path: str | 
     where : str, optional
         Condition on the columns of the data; labels of objects that do not meet it are left out.
     """
+    from morphospace.errors import DataError
     from morphospace.science.targets import read_labels
     from morphospace.space.where import columns_of, rows_where
 
@@ -41,5 +42,8 @@ def labels_of(data: Embeddings | Cutouts, columns: tuple[str, ...], path: str | 
     if where is None:
         return labels
     chosen = rows_where(data.table(sorted(columns_of(where, data.columns))), where)
+    if not chosen.any():
+        msg = f"no object meets --where '{where}', so there is nothing to learn from."
+        raise DataError(msg)
     out = {i for i, keep in zip(data.ids, chosen, strict=True) if not keep}
     return {i: label for i, label in labels.items() if i not in out}

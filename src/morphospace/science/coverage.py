@@ -43,7 +43,7 @@ def least_objects(coverage: float) -> int:
     9
     """
     if not 0 < coverage < 1:
-        hint = f"; did you mean {coverage / 100:g}?" if 1 < coverage < 100 else ", e.g. 0.9 for 90 %."
+        hint = f"; did you mean {coverage / 100:g}?" if 50 <= coverage < 100 else ", e.g. 0.9 for 90 %."
         msg = f"coverage must lie between 0 and 1, both excluded; got {coverage:g}{hint}"
         raise ConfigError(msg)
     return int(np.ceil(1 / (1 - coverage) - 1 - ROUNDING))

@@ -160,7 +160,7 @@ def finetune(
     """
     how = tuning or Tuning()
     catalogue = _catalogue(data, labels)
-    target = target_of(catalogue, labels)
+    target = target_of(catalogue, labels, where=f"'{data.path}'" if isinstance(data, Cutouts) else "the data")
     rows = np.flatnonzero(target.known)
     known = target.take(rows)
     if known.task == "classes":
@@ -297,6 +297,9 @@ def _catalogue(data: Cutouts | Samples, labels: LabelSource) -> Embeddings:
     """Make a table of the objects that labels can be brought to."""
     if isinstance(data, Cutouts):
         wanted = [] if isinstance(labels, Mapping) else [labels] if isinstance(labels, str) else list(labels)
+        if "id" in wanted or len(set(wanted)) < len(wanted):
+            msg = f"labels need columns of their own, each named once; got {', '.join(wanted)}."
+            raise ConfigError(msg)
         beside = [c for c in ("group", "ra", "dec", "source", "object") if c not in wanted]
         table = data.table(["id", *wanted, *beside])
         ids = table["id"].to_pylist()

@@ -17,7 +17,7 @@ from morphospace.science.splits import even_folds
 from morphospace.science.targets import Target
 from morphospace.science.votes import check_questions
 
-__all__ = ["Examples", "Fused", "Settings"]
+__all__ = ["LEAST_VALUES", "Examples", "Fused", "Settings"]
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -25,7 +25,7 @@ Int = NDArray[np.intp]
 
 _INNER = 4  # folds inside the training objects, at most
 _ROWS = 16_384  # scaled at a time: all vectors in float64 would not fit
-_LEAST_VALUES = 10  # labelled objects of a regression
+LEAST_VALUES = 10  # labelled objects of a regression
 
 
 class Settings(NamedTuple):
@@ -288,8 +288,8 @@ def _check_target(target: Target) -> None:
             told = ", ".join(rare) or f"all {n} labels are '{target.names[0]}'"
             msg = f"a classifier needs at least two classes with two training objects each; {told}."
             raise DataError(msg)
-    elif n < _LEAST_VALUES:
-        msg = f"{target.task} need at least {_LEAST_VALUES} labelled objects to learn from; there are {n}."
+    elif n < LEAST_VALUES:
+        msg = f"{target.task} need at least {LEAST_VALUES} labelled objects to learn from; there are {n}."
         raise DataError(msg)
     elif target.task == "values" and np.ptp(target.y) == 0:
         msg = f"all {n} values are {target.y[0]:g}; there is nothing to learn."

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from morphospace.errors import ConfigError
+from morphospace.errors import ConfigError, DataError
 from morphospace.learn.compare import paired_difference
-from morphospace.science.fused import Examples, Settings
+from morphospace.science.fused import LEAST_VALUES, Examples, Settings
 from morphospace.science.parts import Source, gather_parts
 from morphospace.science.prediction import Contribution, Prediction
 from morphospace.science.predictor import Predictor
@@ -89,8 +89,21 @@ def predict(
     fold = np.full(len(emb), -1, dtype=np.intp)
     known = target.known
     fold[known] = even_folds(_strata(target), n_folds=n_folds, group=everything.group[known], seed=seed)
+    _check_enough(target, n_folds, coverage)
     settings = Settings(head=head, balanced=balanced, seed=seed)
     return _Folds(everything, fold, settings, coverage).run()
+
+
+def _check_enough(target: Target, n_folds: int, coverage: float | None) -> None:
+    """Count the labels before they are dealt into folds, of which one or two do not teach."""
+    n = int(target.known.sum())
+    taught = n * (n_folds - 1 - (coverage is not None)) // n_folds
+    if target.task != "classes" and taught < LEAST_VALUES:
+        msg = (
+            f"{target.task} need at least {LEAST_VALUES} labelled objects to learn from in each fold; {n} labels in "
+            f"{n_folds} folds leave {taught}. Label more."
+        )
+        raise DataError(msg)
 
 
 def _strata(target: Target) -> NDArray[np.generic]:

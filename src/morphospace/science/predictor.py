@@ -317,7 +317,7 @@ class Predictor:
                 about = json.loads((file.metadata() or {})[_ABOUT])
                 arrays = {key: file.get_tensor(key) for key in file.keys()}
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            msg = f"'{path}' is no predictor, or damaged ({error}); fit it again."
+            msg = f"'{path}' is no predictor, or damaged ({error}); give a file that Predictor.save (predict --save) wrote."
             raise StoreError(msg) from None
         if about.get("version") != _VERSION:
             msg = f"'{path}' has format {about.get('version')}, this release reads {_VERSION}; update morphospace."

@@ -99,7 +99,13 @@ def read_labels(path: str | Path, column: str | Sequence[str]) -> dict[str, Any]
 
 
 def target_of(
-    emb: Embeddings, labels: LabelSource, *, task: Task = "auto", names: Sequence[str] = (), needed: bool = True
+    emb: Embeddings,
+    labels: LabelSource,
+    *,
+    task: Task = "auto",
+    names: Sequence[str] = (),
+    needed: bool = True,
+    where: str = "",
 ) -> Target:
     """Bring labels to the objects of embeddings.
 
@@ -116,6 +122,8 @@ def target_of(
         The classes in their order, where they are known already: another one is refused.
     needed : bool
         Whether it is an error that no object has a label.
+    where : str
+        What holds the objects, for messages; the embeddings by default.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def target_of(
     ConfigError
         If a column is unknown.
     """
-    values = _by_row(emb, labels)
+    values = _by_row(emb, labels, where or f"embeddings {emb.name}")
     kind = _task_of(values, task)
     if kind == "classes":
         target = _classes(values, tuple(names))
@@ -138,14 +146,14 @@ def target_of(
     return target
 
 
-def _by_row(emb: Embeddings, labels: LabelSource) -> list[Any]:
+def _by_row(emb: Embeddings, labels: LabelSource, where: str) -> list[Any]:
     if isinstance(labels, str):
         return list(emb.table([labels])[labels].to_pylist())
     if isinstance(labels, Mapping):
         unknown = [i for i in labels if i not in emb]
         if unknown:
             msg = (
-                f"{len(unknown)} of {len(labels)} labels are for ids that are not in embeddings {emb.name}; "
+                f"{len(unknown)} of {len(labels)} labels are for ids that are not in {where}; "
                 f"the first is '{unknown[0]}'."
             )
             raise DataError(msg)
