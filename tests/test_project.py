@@ -341,7 +341,7 @@ def test_centre_and_spread_by_blocks_are_those_of_the_whole(monkeypatch):
     x[:, 1] += 1000
     x[:, 2] = 5
     x[[3, 20], [0, 1]] = np.nan, np.inf
-    good = x[frames.usable(x, direction=False)]
+    good = x[frames.usable(x, direction=False)].astype(np.float64)
     assert len(good) == 38
     centre, spread = frames.centre_and_spread(x)
     np.testing.assert_allclose(centre, good.mean(axis=0))
