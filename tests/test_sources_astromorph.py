@@ -65,6 +65,7 @@ def test_every_setting_is_found_again(tmp_path, monkeypatch):
             "name": "BYOL",
             "projection_size": 16,
             "hidden_size": 64,
+            "momentum": True,
             "ema_decay": 0.98,
             "ema_schedule": "constant",
         },
@@ -114,13 +115,6 @@ def test_what_cannot_be_taken_over_is_told(tmp_path, caplog):
             translated(tmp_path, text)
     assert "maskfile" not in str(translated(tmp_path, 'maskfile = "m.fits"\n' + SMALL))
     assert "'maskfile' in settings.toml is no setting of astromorph and is left out" in caplog.text
-
-
-def test_without_momentum_the_target_is_the_network_itself(tmp_path):
-    method = translated(tmp_path, FULL.replace("use_momentum = true", "use_momentum = false"))["method"]
-    assert method["ema_schedule"] == "none"
-    with pytest.raises(ConfigError, match=r"use_momentum' in settings.toml must be true or false; got 1"):
-        translated(tmp_path, FULL.replace("use_momentum = true", "use_momentum = 1"))
 
 
 def test_inference_takes_a_run_of_ours(tmp_path):

@@ -626,7 +626,7 @@ def test_the_weights_that_it_began_with_are_kept(whole):
 
 def test_a_trained_method_is_rebuilt_with_its_weights(tmp_path):
     network = encoder("resnet18", last_layer=2, stacksize=3)
-    method = small(network=network, layer="layer1", ema_schedule="none")
+    method = small(network=network, layer="layer1", momentum=False)
     run = fit(tmp_path / "run", method, epochs=1)
     again = load_method(run)
     assert type(again) is BYOL

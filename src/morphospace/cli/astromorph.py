@@ -30,13 +30,13 @@ _SAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "data_settings.stacksize": ("encoder.stacksize", int),
     "byol_settings.projection_size": ("method.projection_size", int),
     "byol_settings.projection_hidden_size": ("method.hidden_size", int),
+    "byol_settings.use_momentum": ("method.momentum", bool),
     "byol_settings.moving_average_decay": ("method.ema_decay", float),
 }
 # Settings that need none: what our parts do by themselves.
 _NEEDLESS = {
     "byol_settings.representation_size": "the size of the vectors is that of the network",
 }
-_MOMENTUM = "byol_settings.use_momentum"
 _TABLES = ("data_settings", "network_settings", "byol_settings")
 
 
@@ -93,14 +93,12 @@ def from_astromorph(config: Mapping[str, Any], source: str) -> dict[str, Any]:
             _set(tables, place, _as(kind, value, key, source))
     if "ema_decay" in tables.get("method", {}):
         tables["method"]["ema_schedule"] = "constant"  # astromorph's decay stays as it is
-    if not _as(bool, given.get(_MOMENTUM, True), _MOMENTUM, source) and "method" in tables:
-        tables["method"]["ema_schedule"] = "none"
     return tables
 
 
 def _flat(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Name settings with dots; what is unknown is logged and left out."""
-    known = {*_SAME, *_NEEDLESS, *_KEYS, _MOMENTUM, "network_settings.last_layer"} - set(_TABLES)
+    known = {*_SAME, *_NEEDLESS, *_KEYS, "network_settings.last_layer"} - set(_TABLES)
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if key in _TABLES and not isinstance(value, Mapping):

@@ -320,7 +320,7 @@ def _components(given: _Given) -> Answer:
     result: dict[str, Any] = {"components": summary.to_pylist(), "table": given.write(found.table())}
     lines = _lines(summary)
     if given.keep is not None:
-        result["kept"] = str(found.keep(given.emb(), given.keep))
+        result["kept"] = str(found.keep(given.emb(), given.keep, overwrite=given.overwrite))
     if given.out is not None:
         cutouts = given.store()
         figure = plot_components(decoder, found, cutouts, look=look_of(cutouts), title=given.title)

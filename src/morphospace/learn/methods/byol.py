@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from morphospace.errors import ConfigError
 from morphospace.learn.layers import mlp
-from morphospace.learn.losses import covariance_loss, mean_cosine, negative_cosine, variance_loss
+from morphospace.learn.losses import mean_cosine, negative_cosine
 from morphospace.learn.methods.base import Batch, Loss, Method
 
 __all__ = ["BYOL"]
@@ -33,11 +33,10 @@ class BYOL(Method):
         (B, P) prediction and (B, P) target to (B,) or ().
     ema_decay : float, 0 to 1
         Decay tau of the target at the start.
-    ema_schedule : {"cosine", "constant", "none"}
-        Whether tau rises to 1 by a cosine, or stays; with ``none`` the target is no moving average but the online network
-        with stopped gradient (SimSiam).
-    spread : float, >= 0
-        Weight of the variance term of Bardes et al. 2022 on the online projections; their covariance term has a 25th of it.
+    ema_schedule : {"cosine", "constant"}
+        Whether tau rises to 1 by a cosine, or stays.
+    momentum : bool
+        Whether the target is a moving average; if not, it is the online network with stopped gradient (SimSiam).
     decorrelate : float, >= 0
         Weight of the correlation between dimensions of the encoder's vectors; 0 is the paper's method.
 
@@ -49,7 +48,7 @@ class BYOL(Method):
     Notes
     -----
     Grill et al. 2020, eq. 2 for both orders of the two views, as in section 3.1. Departures: the target's buffers are averaged
-    like its parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS; `spread` and `decorrelate`.
+    like its parameters; tau starts at 0.99, which suits sets of thousands (paper: 0.996); no LARS; `decorrelate`.
     """
 
     paper = "Grill et al. 2020"
@@ -69,28 +68,28 @@ class BYOL(Method):
         hidden_size: int = 1024,
         loss: Callable[[Tensor, Tensor], Tensor] = negative_cosine,
         ema_decay: float = 0.99,
-        ema_schedule: Literal["cosine", "constant", "none"] = "cosine",
-        spread: float = 0.0,
+        ema_schedule: Literal["cosine", "constant"] = "cosine",
+        momentum: bool = True,
         decorrelate: float = 0.02,
     ) -> None:
         super().__init__(encoder, layer=layer, decorrelate=decorrelate)
         if not 0 <= ema_decay <= 1:
             msg = f"ema_decay of BYOL must lie in [0, 1]; got {ema_decay}."
             raise ConfigError(msg)
-        if ema_schedule not in ("cosine", "constant", "none"):
-            msg = f"ema_schedule of BYOL must be cosine, constant or none; got '{ema_schedule}'."
+        if ema_schedule not in ("cosine", "constant"):
+            msg = f"ema_schedule of BYOL must be cosine or constant; got '{ema_schedule}'."
             raise ConfigError(msg)
         self.projection_size = projection_size
         self.hidden_size = hidden_size
         self.projector = mlp(self.dim, hidden_size, projection_size)
         self.predictor = mlp(projection_size, hidden_size, projection_size)
         self.target: nn.Module | None = None
-        if ema_schedule != "none":
+        if momentum:
             self.target = copy.deepcopy(nn.Sequential(self.encoder, self.projector)).requires_grad_(requires_grad=False)
         self.loss = loss
         self.ema_decay = ema_decay
         self.ema_schedule = ema_schedule
-        self.spread = spread
+        self.momentum = momentum
 
     def forward(self, batch: Batch, progress: float) -> Loss:
         """Return the loss over both orders of the two views."""
@@ -102,11 +101,6 @@ class BYOL(Method):
         predict = self.loss(self.predictor(p1), t2.detach()) + self.loss(self.predictor(p2), t1.detach())
         total = predict.mean()
         terms = {"predict": total.detach()}
-        if self.spread:
-            held = variance_loss(p1) + variance_loss(p2) + (covariance_loss(p1) + covariance_loss(p2)) / 25
-            spread = self.spread * held
-            total = total + spread
-            terms["spread"] = spread.detach()
         return self.with_redundancy(Loss(total, terms, {"mean_cosine": mean_cosine(p1)}), z1, z2)
 
     def after_step(self, loss: Loss, progress: float) -> None:

@@ -195,17 +195,18 @@ class Components:
             }
         )
 
-    def keep(self, emb: Embeddings, name: str) -> Path:
-        """Keep labels and probabilities beside the embeddings, for ``explore``, in place of those of the same name.
+    def keep(self, emb: Embeddings, name: str, *, overwrite: bool = False) -> Path:
+        """Keep labels and probabilities beside the embeddings, for ``explore``.
 
         Raises
         ------
         DataError
-            If these are of other objects, or the embeddings are in memory only.
+            If these are of other objects, the embeddings are in memory only, or a result of that name is there and not to
+            be replaced.
         """
         told = {"method": "mixture of the run", "k": self.k, "ignored": list(self.ignored), "sizes": self.sizes}
         table = self.table().select(["id", "label", *(f"p_{c}" for c in range(self.k))])
-        return keep(emb, "clusters", name, table, told, overwrite=True)
+        return keep(emb, "clusters", name, table, told, overwrite=overwrite)
 
 
 def components(
