@@ -166,7 +166,7 @@ def _points(emb: Path, seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-_FIRST = """(async () => {
+_FIRST = """(async (opened) => {
     const seen = {};
     const visible = () => {
         const box = document.querySelector('.gallery-view .scroller')?.getBoundingClientRect();
@@ -175,8 +175,8 @@ _FIRST = """(async () => {
             return box && at.bottom > box.top && at.top < box.bottom;
         });
     };
-    const start = window.morphospace ? performance.now() : 0;
-    if (window.morphospace) morphospace.store.set({ view: 'gallery' });
+    const start = opened ? 0 : performance.now();  // 0: of the navigation
+    if (!opened) morphospace.store.set({ view: 'gallery' });
     for (;;) {
         await new Promise((done) => requestAnimationFrame(done));
         const tiles = visible();
@@ -184,7 +184,7 @@ _FIRST = """(async () => {
         if (tiles.length && waiting < tiles.length) seen.first ??= (performance.now() - start) / 1000;
         if (tiles.length && !waiting) return { ...seen, all: (performance.now() - start) / 1000, n: tiles.length };
     }
-})()"""
+})"""
 _SCROLL = """(async ([step, pause, seconds]) => {
     const scroller = document.querySelector('.gallery-view .scroller');
     const seen = { steps: 0, tiles: 0, blank: 0, with_blank: 0, frames: 0 };
@@ -213,11 +213,11 @@ SPEEDS = {"looking": (0.25, 250), "leafing": (0.5, 250), "flying": (1.0, 200)}
 def _gallery(emb: Path, cuts: Path, seconds: float) -> list[dict[str, Any]]:
     with serving(emb, cuts) as server, chromium() as browser:
         tab = opened(browser, server.url, SIZE)
-        rows = _thumbs(tab, "gallery opened")
+        rows = _thumbs(tab, "gallery opened", opened=False)
         tab.context.close()
         tab = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]}).new_page()
         tab.goto(f"{server.url}#view=gallery", wait_until="commit")
-        rows += _thumbs(tab, "page opened at the gallery")
+        rows += _thumbs(tab, "page opened at the gallery", opened=True)
         for name, (step, pause) in SPEEDS.items():
             tab.wait_for_timeout(1000)
             seen = tab.evaluate(f"{_SCROLL}([{step}, {pause}, {seconds}])")
@@ -229,8 +229,8 @@ def _gallery(emb: Path, cuts: Path, seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _thumbs(tab: Any, name: str) -> list[dict[str, Any]]:
-    seen = tab.evaluate(_FIRST)
+def _thumbs(tab: Any, name: str, *, opened: bool) -> list[dict[str, Any]]:
+    seen = tab.evaluate(f"{_FIRST}({json.dumps(opened)})")
     return [
         _row(f"{name}, first thumbnails", "first_thumb_s", seen["first"]),
         _row(f"{name}, all {seen['n']} in sight", "", seen["all"]),
