@@ -1,7 +1,7 @@
 import { paintThumb } from "../cache";
 import type { Context } from "../context";
 import { h } from "../dom";
-import type { MapView } from "./map";
+import type { ShownMap } from "./shown";
 
 const THUMB = 112;
 
@@ -19,7 +19,7 @@ export class HoverCard {
     this.picture.hidden = !ctx.source.can.thumbs;
   }
 
-  show(row: number, px: number, py: number, map: MapView): void {
+  show(row: number, px: number, py: number, map: ShownMap): void {
     map.stage.classList.toggle("over", row >= 0);
     if (row < 0) {
       this.hide();

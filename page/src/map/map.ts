@@ -7,11 +7,12 @@ import { combined, modeOf } from "../state";
 import { HoverCard } from "./hover";
 import { Overlay } from "./overlay";
 import { Renderer } from "./renderer";
+import type { ShownMap } from "./shown";
 
 export type Tool = "pan" | "lasso" | "box";
 
 /** The map: camera, tools, hover; drawing is the renderer's and the overlay's. */
-export class MapView {
+export class MapView implements ShownMap {
   readonly element: HTMLElement;
   readonly stage: HTMLElement;
   private readonly canvas = h("canvas", { class: "points" });

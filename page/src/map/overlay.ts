@@ -1,7 +1,7 @@
 import type { Context } from "../context";
 import { debounce, h } from "../dom";
 import { toMap } from "../maths/camera";
-import type { MapView } from "./map";
+import type { ShownMap } from "./shown";
 
 const THUMB = 46;
 const MOST = 4000;
@@ -23,7 +23,7 @@ export class Overlay {
 
   constructor(
     private readonly ctx: Context,
-    private readonly map: MapView,
+    private readonly map: ShownMap,
   ) {
     ctx.thumbs.onLoad(() => this.draw());
   }
