@@ -294,10 +294,7 @@ def mergers(source: Source) -> list[dict[str, Any]]:
 
 
 def whitened(z: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Give the small components of all vectors nearly the weight of the large ones; labels have no part in it.
-
-    It helps where the rare are told by what varies little (mergers), and harms with few labels of common classes.
-    """
+    """Give the small components of all vectors nearly the weight of the large ones; labels have no part in it."""
     z = z - z.mean(axis=0)
     variance, axes = np.linalg.eigh(z.T @ z / len(z))
     return np.asarray(z @ axes / np.sqrt(variance + 0.1 * variance.mean()), dtype=np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -173,6 +175,37 @@ def test_gallery_shows_every_picture_and_sorts_them(look: Opener, space: Space) 
     expect(looker.tab.locator(".status-text")).to_contain_text("2 selected")
     looker.tab.get_by_role("combobox", name="Show").select_option("selection")
     expect(looker.tab.locator(".tile")).to_have_count(2)
+
+
+def test_table_loses_no_click_while_the_server_is_slow(look: Opener, space: Space) -> None:
+    held: list[Any] = []
+    looker = look("#view=table", routes={"**/api/table": lambda route: held.append(route)})
+    grid = looker.tab.get_by_role("grid")
+    grid.locator("[data-position='3']").click()  # unsorted, a line is known by its place
+    expect(looker.panel.locator("h2")).to_have_text(space.ids[3])
+    grid.focus()
+    looker.tab.keyboard.press("End")
+    looker.tab.keyboard.press("Shift+Enter")
+    expect(looker.tab.locator(".status-text")).to_contain_text(f"{N - 3} selected")
+    heading = grid.get_by_role("columnheader").filter(has_text="EXPTIME").get_by_role("button")
+    heading.click()
+    heading.click()
+    grid.locator("[data-position='0']").click()  # sorted, only the server knows
+    expect(looker.panel.locator("h2")).to_have_text(space.ids[3])
+    for route in held:
+        route.continue_()
+    expect(looker.panel.locator("h2")).to_have_text(space.ids[-1])
+
+
+def test_gallery_says_that_a_new_order_is_under_way(look: Opener) -> None:
+    held: list[Any] = []
+    looker = look("#view=gallery", routes={"**/api/column/EXPTIME": lambda route: held.append(route)})
+    pictures = looker.tab.get_by_role("listbox", name="Pictures")
+    looker.tab.get_by_label("Order").select_option(label="EXPTIME")
+    expect(pictures).to_have_attribute("aria-busy", "true")
+    for route in held:
+        route.continue_()
+    expect(pictures).not_to_have_attribute("aria-busy", "true")
 
 
 def test_link_restores_the_view_elsewhere(look: Opener, space: Space) -> None:
