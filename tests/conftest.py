@@ -7,12 +7,15 @@ import random
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from morphospace._pool import Pool
 
 SEED = 20260801
 
@@ -91,3 +94,16 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if asked:  # also where the code under test swallowed the refusal
         pytest.fail(f"the test asked for the network: {asked}")
+
+
+@pytest.fixture
+def others_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave all work to the other processes, from the first task on."""
+    real = Pool._any_ready
+
+    def wait_for_it(self: Pool[Any, Any]) -> bool:
+        while not real(self):
+            time.sleep(0.01)
+        return True
+
+    monkeypatch.setattr(Pool, "_any_ready", wait_for_it)

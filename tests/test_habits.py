@@ -149,7 +149,7 @@ def test_source_names_no_host_and_opens_no_connection() -> None:
     excused = {
         "src/morphospace/explore/serve.py",  # listens on this machine, for the page
         "src/morphospace/sky/archives/web.py",  # asks servers, and only when the user does
-        "src/morphospace/sky/curation/pool.py",  # pairs of sockets between processes of this machine
+        "src/morphospace/_pool.py",  # pairs of sockets between processes of this machine
     }
     network = {"urllib.request", "http.client", "requests", "httpx", "aiohttp", "ftplib", "socket"}
     for name, tree in trees(SOURCES):

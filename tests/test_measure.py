@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from morphospace._pool import can_fork
 from morphospace.cli import program
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.science.measure import Measures, measure
@@ -110,6 +111,24 @@ def test_variance_gives_the_noise(tmp_path: Path) -> None:
     data = stored(tmp_path / "v.cutouts", [Cutout("a", image), Cutout("b", image, variance=variance)])
     plain, known = measure(data)["snr_per_pixel"]
     assert known * 0.2 == pytest.approx(plain * measure(data)["sigma"][0], rel=0.05)
+
+
+@pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
+@pytest.mark.usefixtures("others_only")
+def test_several_processes_measure_the_same(store: Cutouts, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = measure(store)
+    monkeypatch.setattr("morphospace.science.measure._FEW", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        shared = measure(store)
+        with pytest.raises(DataError, match="no segmentation map for 'g0'"):
+            measure(store, labels={})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for name in alone.table.column_names[1:]:
+        assert np.array_equal(shared[name], alone[name], equal_nan=True), name
 
 
 def test_own_segmentation_maps() -> None:

@@ -10,7 +10,7 @@ import torch
 from scipy.special import gammainc, gammaincinv
 
 from morphospace.science.morphometry.apertures import Ellipses, circles, running_sums, sums_within
-from morphospace.science.morphometry.asymmetry import Turns
+from morphospace.science.morphometry.asymmetry import Turns, _within
 from morphospace.science.morphometry.clouds import Fields, measure_clouds, perimeter, power_slope, structure_slope
 from morphospace.science.morphometry.filters import box_smoothed, gauss_smoothed
 from morphospace.science.morphometry.flags import BAD, DEFINITIONS, ShapeFlag, decode_shape_flags
@@ -110,9 +110,30 @@ def test_turn_is_that_of_skimage() -> None:
     none = torch.zeros(1, 20, 20, dtype=torch.bool)
     turns = Turns(image, none, ~none, torch.zeros(1))
     for x, y in ((9.5, 9.5), (8.3, 11.9), (10, 7.25)):
-        ours = turns.turned(torch.tensor([x]).double(), torch.tensor([y]).double(), torch.tensor([0]))
+        ours, _ = turns.turned(torch.tensor([x]).double(), torch.tensor([y]).double(), torch.tensor([0]))
         expected = rotate(image[0].numpy(), 180, center=(x, y), clip=False)
         assert ours[0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_turned_masks_are_those_of_the_nearest_pixel() -> None:
+    from skimage.transform import rotate
+
+    masked = torch.tensor(np.random.default_rng(4).random((1, 20, 20)) < 0.2)
+    turns = Turns(torch.zeros(1, 20, 20), masked, torch.ones_like(masked), torch.zeros(1))
+    for x, y in ((9.5, 9.5), (8.3, 11.9), (10, 7.2)):
+        _, clear = turns.turned(torch.tensor([x]).double(), torch.tensor([y]).double(), torch.tensor([0]))
+        expected = rotate(masked[0].double().numpy(), 180, center=(x, y), order=0)
+        assert (clear[0] == 0).numpy() == pytest.approx(expected > 0.5)
+
+
+@pytest.mark.parametrize("radius", [1.0, 3.3, 12.0])
+def test_circles_of_the_search_have_their_area(radius: float) -> None:
+    points = torch.tensor(np.random.default_rng(5).uniform(18, 20, (40, 2)))
+    part = _within((40, 40), points, torch.full((40,), radius))
+    assert part.sum((1, 2)).numpy() == pytest.approx(np.pi * radius**2, rel=0.1 / radius)
+    distance = np.hypot(*(np.indices((40, 40)) - points[0].numpy()[::-1, None, None]))
+    assert (part[0].numpy()[distance < radius - 0.6] == 1).all()
+    assert (part[0].numpy()[distance > radius + 0.8] == 0).all()
 
 
 # profiles with known answers

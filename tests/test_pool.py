@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from morphospace import _pool as pool
+from morphospace._pool import Pool, can_fork
 from morphospace.errors import DataError, StoreError
 from morphospace.sky.curate import curate
-from morphospace.sky.curation import hands, pool
+from morphospace.sky.curation import hands
 from morphospace.sky.curation.hands import curate_rows
 from morphospace.sky.curation.keep import parse_keep
-from morphospace.sky.curation.pool import Pool, can_fork
 from morphospace.sky.curation.work import Piece, Work
 from morphospace.sky.intake import Intake
 from morphospace.sky.sources.files import FileSource
@@ -37,20 +38,7 @@ def _findable(monkeypatch):
     monkeypatch.setattr(sys, "path", [HERE, *sys.path])
 
 
-@pytest.fixture
-def _others_only(monkeypatch):
-    """Leave all work to the other processes, from the first task on."""
-    real = Pool._any_ready
-
-    def wait_for_it(self):
-        while not real(self):
-            time.sleep(0.01)
-        return True
-
-    monkeypatch.setattr(Pool, "_any_ready", wait_for_it)
-
-
-@pytest.mark.usefixtures("_others_only")
+@pytest.mark.usefixtures("others_only")
 @pytest.mark.parametrize("n", [1, 3])
 def test_results_come_in_the_order_of_the_tasks(n):
     tasks = [range(i, i + 3) for i in range(0, 60, 3)]
@@ -69,7 +57,7 @@ def test_nothing_to_do_is_no_wait():
         assert list(workers.run([])) == []
 
 
-@pytest.mark.usefixtures("_others_only")
+@pytest.mark.usefixtures("others_only")
 def test_only_so_many_tasks_are_taken_ahead():
     taken = []
 
@@ -84,13 +72,13 @@ def test_only_so_many_tasks_are_taken_ahead():
         assert len(taken) <= 2 * pool._AHEAD * 2 + 2
 
 
-@pytest.mark.usefixtures("_others_only")
+@pytest.mark.usefixtures("others_only")
 def test_a_process_that_dies_is_told_in_one_sentence():
     with Pool(deadly, 2) as workers, pytest.raises(StoreError, match=r"died .*resume=True.*fewer processes"):
         list(workers.run([[i] for i in range(9)]))
 
 
-@pytest.mark.usefixtures("_others_only")
+@pytest.mark.usefixtures("others_only")
 def test_an_error_in_a_process_is_that_error_here():
     with Pool(refusing, 2) as workers, pytest.raises(DataError, match="no three") as caught:
         list(workers.run([[i] for i in range(9)]))
@@ -104,7 +92,7 @@ def test_what_cannot_be_imported_there_is_told(monkeypatch):
         list(workers.run(endless))
 
 
-@pytest.mark.usefixtures("_others_only")
+@pytest.mark.usefixtures("others_only")
 def test_the_processes_end_with_the_block():
     with Pool(own_number, 2) as workers:
         alive = {pid for pid in workers.run([[i] for i in range(8)])}
@@ -127,7 +115,7 @@ def contents(store):
     }
 
 
-@pytest.mark.usefixtures("_others_only")
+@pytest.mark.usefixtures("others_only")
 @pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_make_the_same_store_byte_by_byte(tmp_path, monkeypatch, processes):
     files = [*write_good(tmp_path / "in", 90), *write_bad(tmp_path / "in").values()]

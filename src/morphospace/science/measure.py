@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +19,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from morphospace._manifest import software_versions
+from morphospace._pool import Pool, can_fork
 from morphospace.config import nearest
 from morphospace.errors import ConfigError, DataError, StoreError
 from morphospace.learn.devices import named_device
+from morphospace.learn.memory import keep_freed_memory
 from morphospace.science.blocks import Limits, by_blocks
 from morphospace.science.draft import Draft
 from morphospace.science.files import free_file, write_file
@@ -32,13 +36,13 @@ from morphospace.science.morphometry.stamps import Images
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
 from morphospace.space.going_on import write_all
-from morphospace.space.workers import Workers
 
 __all__ = ["Measures", "measure"]
 
 _ABOUT = b"morphospace"
 _VERSION = 1
 _ROWS = 256
+_FEW = 512  # objects that one process measures before others are ready
 _PIXELS = 2**22  # in a block at most
 
 
@@ -199,15 +203,24 @@ def _rows(
     place: torch.device,
 ) -> Iterator[pa.Table]:
     """Measure all rows from `first` on."""
-    # a GPU takes one block at a time
-    workers = Workers(torch.get_num_threads() if place.type == "cpu" else 1)
-    with workers, tqdm(total=len(data), initial=first, desc="measure", unit="object", disable=None) as bar:
+    work = partial(_measured, how=how, device=place)
+    cores = torch.get_num_threads()
+    several = place.type == "cpu" and cores > 1 and len(data) - first >= _FEW and can_fork()
+    with ExitStack() as stack, tqdm(total=len(data), initial=first, desc="measure", unit="object", disable=None) as bar:
+        # threads would wait for one another at each of many small steps: processes with one thread each do not
+        torch.set_num_threads(1)
+        stack.callback(torch.set_num_threads, cores)
+        pool = stack.enter_context(Pool[_Block, pa.Table](work, cores)) if several else None
 
-        def work(blocks: Iterable[list[Plane]]) -> Iterator[pa.Table]:
-            # sources are told apart here: photutils' warnings are caught for all threads or for none
-            return workers.map(partial(_measure_block, device=place), (_segmented(b, how, labels) for b in blocks))
+        def tables(blocks: Iterable[list[Plane]]) -> Iterator[pa.Table]:
+            tasks = (_Block(planes, _known(planes, labels)) for planes in blocks)
+            return pool.run(tasks) if pool else chain.from_iterable(map(work, tasks))
 
-        yield from by_blocks(data, band, work, first=first, limits=Limits(_ROWS, _PIXELS), seen=bar.update)
+        yield from by_blocks(data, band, tables, first=first, limits=Limits(_ROWS, _PIXELS), seen=bar.update)
+
+
+def _known(planes: list[Plane], labels: Mapping[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]] | None:
+    return None if labels is None else {plane.id: labels[plane.id] for plane in planes if plane.id in labels}
 
 
 def _finished(found: Measures, about: Mapping[str, Any], n: int) -> Measures:
@@ -227,18 +240,17 @@ def _device(name: str) -> torch.device:
 
 
 class _Block(NamedTuple):
-    """Planes of one shape and their segmentation maps, (N, H, W)."""
+    """Planes of one shape and, where they are given, their segmentation maps by id."""
 
     planes: list[Plane]
-    maps: NDArray[np.int32]
+    labels: dict[str, NDArray[Any]] | None
 
 
-def _segmented(block: list[Plane], how: Segmentation, labels: Mapping[str, NDArray[Any]] | None) -> _Block:
-    return _Block(block, np.stack([_segment_of(plane, how, labels) for plane in block]))
-
-
-def _measure_block(block: _Block, *, device: torch.device) -> pa.Table:
-    planes, maps = block
+def _measured(block: _Block, *, how: Segmentation, device: torch.device) -> Iterator[pa.Table]:
+    """Give the table of a block."""
+    keep_freed_memory()
+    planes = block.planes
+    maps = np.stack([_segment_of(plane, how, block.labels) for plane in planes])
     images = np.stack([plane.image for plane in planes])
     valid = np.stack([plane.valid for plane in planes])
     varied = any(plane.noise.size > 1 for plane in planes)
@@ -249,7 +261,7 @@ def _measure_block(block: _Block, *, device: torch.device) -> pa.Table:
     found["sigma"] = np.array([plane.sigma for plane in planes])
     ids = pa.array([plane.id for plane in planes], pa.string())
     schema = _schema()
-    return pa.Table.from_arrays([ids, *(pa.array(found[f.name], f.type) for f in list(schema)[1:])], schema=schema)
+    yield pa.Table.from_arrays([ids, *(pa.array(found[f.name], f.type) for f in list(schema)[1:])], schema=schema)
 
 
 def _segment_of(plane: Plane, how: Segmentation, labels: Mapping[str, NDArray[Any]] | None) -> NDArray[np.int32]:

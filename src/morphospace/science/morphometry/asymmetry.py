@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from morphospace.science.morphometry.apertures import add_up, circles, cut_rows, running_sums
 from morphospace.science.morphometry.simplex import minimise
 
 __all__ = ["Centre", "Turns", "asymmetry_centre"]
@@ -21,8 +20,8 @@ _X_TOLERANCE = 1e-2  # pixels
 _F_TOLERANCE = 1e-4
 _NOWHERE = 100.0  # worse than any asymmetry
 _MARGIN = 6.0  # pixels around the circle in which the search goes on without the rest of the image
-_TOGETHER = 64  # images, whose parts are cut out of them for the search
-_AT_ONCE = 16  # of them, whose planes stay in the processor's cache
+_TOGETHER = 128  # images, whose parts are cut out of them for the search
+_AT_ONCE = 32  # of them, whose planes stay in the processor's cache
 
 
 class Centre(NamedTuple):
@@ -61,16 +60,16 @@ class Turns:
         self.pad = tuple(2 * ceil(r) + 2 for r in self.reach)
 
     @cached_property
-    def _good(self) -> Tensor:
-        return (self.inside & ~self.masked).to(self.image.dtype)
+    def _known(self) -> Tensor:
+        """Images, and 1 for pixels that count: (N, 2, H, W)."""
+        return torch.stack([self.image, (self.inside & ~self.masked).to(self.image.dtype)], 1)
 
     @cached_property
     def _flipped(self) -> Tensor:
-        return _bordered(self.image.flip(1, 2), self.pad, 0.0)
-
-    @cached_property
-    def _clear(self) -> Tensor:
-        return _bordered((~self.masked).to(self.image.dtype).flip(1, 2), self.pad, 1.0)
+        """Images, and 1 for pixels that are not masked, turned and with a border: (N, 2, H + border, W + border)."""
+        clear = (~self.masked).to(self.image.dtype)
+        planes = (_bordered(plane.flip(1, 2), self.pad, value) for plane, value in ((self.image, 0.0), (clear, 1.0)))
+        return torch.stack(list(planes), 1)
 
     def cropped(self, rows: Tensor, corner: Tensor, side: int, reach: float) -> Turns:
         """Return squares of images `rows` that begin at `corner`, (n, 2), x and y; what lies beyond is outside."""
@@ -82,23 +81,18 @@ class Turns:
         parts = (self.image[index] * known, self.masked[index] & known, self.inside[index] & known)
         return Turns(*parts, self.sky[rows], reach)
 
-    def turned(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-        """Turn images `rows` about points (n,), (n, H, W)."""
+    def turned(self, x: Tensor, y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn images `rows` about points (n,), (n, H, W); and what is not masked, 1, to the nearest pixel."""
         starts, parts = [], []
         for at, side, pad in zip((y, x), self.image.shape[1:], self.pad, strict=True):
             whole = (2 * at).floor()
-            parts.append((2 * at - whole).to(self.image.dtype)[:, None, None])
+            part = 2 * at - whole
+            parts.append(torch.stack([part, (part >= 0.5).to(part)], 1).to(self.image.dtype)[:, :, None, None])
             starts.append((pad + side - 2 - whole.long()).clamp(0, 2 * pad - 1))
         taps = _windows(self._flipped, rows, starts, [side + 1 for side in self.image.shape[1:]])
-        taps = torch.lerp(taps[:, :, 1:], taps[:, :, :-1], parts[1])
-        return torch.lerp(taps[:, 1:], taps[:, :-1], parts[0])
-
-    def counted(self, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-        """Mark pixels of images `rows` that count with 1: they are not masked, nor is what the turn puts on them."""
-        starts = []
-        for at, side, pad in zip((y, x), self.image.shape[1:], self.pad, strict=True):
-            starts.append((pad + side - 1 - (2 * at + 0.5).floor().long()).clamp(0, 2 * pad))
-        return _windows(self._clear, rows, starts, self.image.shape[1:]).mul_(self._good.index_select(0, rows))
+        taps = torch.lerp(taps[..., 1:], taps[..., :-1], parts[1])
+        image, clear = torch.lerp(taps[:, :, 1:], taps[:, :, :-1], parts[0]).unbind(1)
+        return image, clear
 
     def asymmetry(self, points: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
         """Asymmetry (n,) of images `rows` about points (n, 2) within circles.
@@ -120,21 +114,41 @@ class Turns:
 
     def _asymmetry(self, points: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
         x, y = points.unbind(1)
-        image, counted = self.image.index_select(0, rows), self.counted(x, y, rows)
-        unlike = self.turned(x, y, rows).sub_(image).abs_().sub_(self.sky[rows, None, None]).mul_(counted)
-        running = running_sums(torch.stack([unlike, image.abs_().mul_(counted)], 1))
-        dtype = image.dtype
-        cuts = cut_rows(circles(x.to(dtype), y.to(dtype)), radius.to(dtype)[:, None], running.shape[2:])
-        sums = add_up(running, cuts, torch.arange(len(rows), device=rows.device))[:, :, 0]
-        value = torch.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], _NOWHERE)
+        image, good = self._known.index_select(0, rows).unbind(1)
+        turned, clear = self.turned(x, y, rows)
+        weight = _within(self.image.shape[1:], points, radius).mul_(good).mul_(clear)
+        unlike, light = (
+            torch.linalg.vecdot(weight.flatten(1), plane.flatten(1))
+            for plane in (turned.sub_(image).abs_(), image.abs_())
+        )
+        value = torch.where(light > 0, (unlike - self.sky[rows] * weight.sum((1, 2))) / light, _NOWHERE)
         height, width = self.image.shape[1:]
         away = ((x - (width - 1) / 2).abs() > self.reach[1]) | ((y - (height - 1) / 2).abs() > self.reach[0])
         return torch.where(away, _NOWHERE, value.to(points.dtype))
 
 
+def _within(sides: Sequence[int], points: Tensor, radius: Tensor) -> Tensor:
+    """How much of each pixel lies within circles about points (n, 2), (n, H, W).
+
+    The edge is one pixel wide, on which the part goes down linearly with the square of the distance: that keeps the
+    area of the circle, and needs no root.
+    """
+    steps = []
+    for at, side in zip(points.unbind(1), reversed(sides), strict=True):
+        place = torch.arange(side, dtype=radius.dtype, device=radius.device) - at.to(radius.dtype)[:, None]
+        steps.append(place**2 / (2 * radius[:, None]))
+    return (((radius + 1) / 2)[:, None, None] - steps[1][:, :, None] - steps[0][:, None]).clamp_(0, 1)
+
+
 def _windows(planes: Tensor, rows: Tensor, starts: Sequence[Tensor], sides: Sequence[int]) -> Tensor:
-    """Windows of one size of planes `rows`, each from its own corner (n,), row and column."""
-    return planes.unfold(1, sides[0], 1).unfold(2, sides[1], 1)[rows, starts[0], starts[1]]
+    """Windows of one size of planes `rows`, (N, P, H, W), each from its own corner (n,), row and column: (n, P, h, w)."""
+    stride = planes.stride()
+    corners = (rows * stride[0] + starts[0] * stride[2] + starts[1]).tolist()
+    found = planes.new_empty((len(rows), planes.shape[1], *sides))
+    # copies of views: one index for all would take four times as long
+    views = [planes.as_strided(found.shape[1:], stride[1:], corner) for corner in corners]
+    torch._foreach_copy_(found.unbind(), views)
+    return found
 
 
 def _bordered(planes: Tensor, pad: tuple[int, ...], value: float) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 __all__ = ["box_smoothed", "gauss_smoothed"]
 
 _TRUNCATE = 4.0  # sigma at which the Gaussian ends
-_MIRRORS = (-2, -1, 0, 1, 2)  # images of a stamp in its own edges: a box may be wider than the stamp
+_MIRRORS = 2  # images of a stamp in its own edges, to either side: a box may be wider than the stamp
 
 
 def gauss_smoothed(image: Tensor, sigma: Tensor) -> Tensor:
@@ -53,7 +53,8 @@ def _box(side: int, size: Tensor, length: Tensor, like: Tensor) -> Tensor:
     first = at[:, None] - size // 2  # (B, side, 1)
     last = first + size - 1
     weight = torch.zeros((len(size), side, side), dtype=like.dtype, device=like.device)
-    for k in _MIRRORS:
+    for k in range(-_MIRRORS, _MIRRORS + 1):
         for place in (at + 2 * k * length, -1 - at + 2 * k * length):
-            weight += ((place >= first) & (place <= last)).to(like.dtype)
+            if ((place.amin(2) <= last.amax(1)) & (place.amax(2) >= first.amin(1))).any():  # most are out of reach
+                weight += (place >= first) & (place <= last)
     return weight / size

@@ -17,7 +17,7 @@ RING = 1.0  # width of the rings in which that is measured, pixels
 _SEEN = 0.25  # of the ring at the radius, the least that must be valid pixels of the stamp
 _GRID = 100  # radii among which the first below eta is looked for
 _AT_ONCE = 10  # of them are measured at a time; most images need no more than a few tens
-_STEPS = 8  # of the root finder; regula falsi halves the interval at least every second one
+_STEPS = 6  # of the root finder; regula falsi halves the interval at least every second one
 _GROWTH = 33  # radii at which the curve of growth is sampled before its crossings are refined
 
 Curve = Callable[[Tensor, Tensor], Tensor]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from morphospace.sky.curation.pool import Pool, can_fork
+from morphospace._pool import Pool, can_fork
 from morphospace.sky.curation.work import Piece, Task, Work
 from morphospace.sky.sources.base import Label
 

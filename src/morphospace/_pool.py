@@ -33,7 +33,7 @@ _LENGTH = struct.Struct("!Q")  # before each message
 _READY = "ready"
 _AHEAD = 2  # tasks that a process is given at a time, so that it need not wait for the next
 _WAITING = 3  # results of a task that are taken before their turn; then its process has to wait
-_START = "import sys; sys.path[:] = {path!r}; from morphospace.sky.curation.pool import _serve; _serve({files!r})"
+_START = "import sys; sys.path[:] = {path!r}; from morphospace._pool import _serve; _serve({files!r})"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -178,7 +178,7 @@ class Pool(Generic[T, R]):
             yield
         except (EOFError, ConnectionError) as error:
             msg = (
-                "a process that reads the images died (killed, or out of memory?); what was complete is safe: go on "
+                "a process that works on the images died (killed, or out of memory?); what was complete is safe: go on "
                 "with resume=True, perhaps with fewer processes."
             )
             raise StoreError(msg) from error
