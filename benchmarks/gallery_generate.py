@@ -56,9 +56,9 @@ EXAMPLES = 6  # of deblending
 
 
 def looks(size: int, scale: str) -> Views:
-    """Images in [0, 1] on a linear scale, turned by nothing but flips: what the decoder makes is what was seen."""
+    """Images in [0, 1] on a linear scale, along their major axes and flipped: what the decoder makes is what was seen."""
     base = views("optical", size=size, stretch=Stretch("linear"))
-    prepare = {"size": size, "scale": scale, "units": "range", "stretch": Stretch("linear")}
+    prepare = {"size": size, "scale": scale, "units": "range", "stretch": Stretch("linear"), "align": True}
     prepare |= {"scale_value": 0.3, "parts": "main"} if scale == "object" else {}
     still = {
         "rotate": False,

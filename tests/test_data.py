@@ -321,6 +321,54 @@ def test_the_scale_of_a_cube_is_that_of_the_mean_of_its_planes():
     assert factors[0] == pytest.approx(radius / (0.3 * 16), rel=0.05)
 
 
+# position angles
+
+
+def tilted(degrees, side=48, bands=2):
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    along, across = cos * x + sin * y, cos * y - sin * x
+    image = 50 * np.exp(-np.hypot(along / 3, across / 1) / 2) * (1 + 0.3 * (along > 0))
+    noise = np.random.default_rng(1).normal(0, 0.05, (bands, side, side))
+    return (image + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("scale", ["pixel", "object"])
+def test_aligned_images_lie_along_the_rows_whatever_their_angle(scale):
+    kept = {"units": "range", "stretch": Stretch("linear"), "scale": scale, "scale_value": 0.3}
+    images = [tilted(degrees) for degrees in (0, 35, 80, 120, 170)]
+    as_is, aligned = (
+        plain_view(collate_stacks(stacks(Own(images)), preparation), preparation)
+        for preparation in (Preparation(size=32, **kept), Preparation(size=32, align=True, **kept))
+    )
+    found = [measure_shapes(view.numpy(), level=0.0, sigma=0.002).pa_deg for view in (as_is, aligned)]
+    assert np.ptp(found[0]) > 60
+    assert found[1] == pytest.approx(90, abs=3)
+    assert np.allclose(aligned[0], as_is[0], atol=0.05)
+    turned = aligned.flip(2, 3)  # 35 and 215 degrees are one axis
+    for view in range(1, 5):
+        difference = min(float((aligned[0] - v[view]).norm()) for v in (aligned, turned))
+        assert difference < 0.25 * float(aligned[0].norm())
+
+
+def test_corners_of_aligned_images_are_not_valid_and_blank_images_stay():
+    block = collate_stacks(
+        stacks(Own([tilted(45), np.zeros((2, 48, 48), np.float32)])), Preparation(size=24, align=True)
+    )
+    assert block.mask[0, 0, 24, 24] == 1
+    assert block.mask[0, 0, 0, 0] == block.mask[0, 0, 0, -1] == 0
+    assert block.mask[1].min() == pytest.approx(1)
+    assert block.x[1].abs().max() == 0
+
+
+def test_cubes_are_aligned_plane_by_plane():
+    cube = np.repeat(tilted(60, bands=1)[None], 3, axis=1).reshape(1, 3, 48, 48)
+    preparation = Preparation(size=32, units="range", stretch=Stretch("linear"), align=True)
+    view = plain_view(collate_stacks(stacks(Own([cube])), preparation), preparation)
+    assert view.shape == (1, 1, 3, 32, 32)
+    assert measure_shapes(view[:, 0].numpy(), level=0.0, sigma=0.002).pa_deg == pytest.approx(90, abs=3)
+
+
 # scales
 
 

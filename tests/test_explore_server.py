@@ -19,9 +19,10 @@ from PIL import Image
 
 import explore_server as small
 from explore_server import EVIL, N, page
-from morphospace.explore import app
+from morphospace.explore import app, asking
 from morphospace.explore.explore import open_scene
 from morphospace.sky.thumbs import decode_thumb, load_thumbs
+from morphospace.space.alike import Heat
 from morphospace.space.anomaly import anomalies
 from morphospace.space.cluster import cluster
 from morphospace.space.embed import embed
@@ -374,6 +375,14 @@ def test_pair_has_heat_maps_over_its_images(here):
         assert one["shape"] == [12, 12]
         assert len(one["heat"]) == 144
         assert 0 <= min(one["heat"]) <= max(one["heat"]) <= 1
+
+
+def test_heat_of_a_turned_view_lies_where_its_object_lies():
+    strength = np.zeros((21, 21))
+    strength[10, 14] = 1.0  # along the rows of the view, which the image has along its columns
+    heat = Heat("a", np.zeros((1, 21, 21), np.float32), strength, 1.0, np.pi / 2, True)
+    over = asking._over_image(strength, heat, (31, 31))
+    assert np.unravel_index(over.argmax(), over.shape) == (19, 15)
 
 
 def test_no_run_is_a_sentence(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from morphospace.explore.routes import pixels_answer
 from morphospace.explore.scene import Scene
 from morphospace.explore.sprites import sheet
 from morphospace.sky.thumbs import make_thumb
-from morphospace.space.alike import alike
+from morphospace.space.alike import Heat, alike
 from morphospace.space.project import open_projection
 from morphospace.space.search import search
 
@@ -95,17 +95,19 @@ def compare(scene: Scene, asked: Asked) -> Response:
         found = alike(kernel, store, a=cutouts[0].id, b=cutouts[1].id)
     told_of: dict[str, Any] = {"similarity": found.similarity}
     for name, heat, cutout, strength in zip("ab", (found.a, found.b), cutouts, found.shown(), strict=True):
-        over = _over_image(strength, heat.pixels, cutout.image.shape[-2:])
+        over = _over_image(strength, heat, cutout.image.shape[-2:])
         told_of[name] = {"shape": over.shape, "heat": np.round(over, 4).ravel()}
     return told(told_of)
 
 
-def _over_image(strength: NDArray[np.float64], pixels: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _over_image(strength: NDArray[np.float64], heat: Heat, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Bring a map of the network's view to the frame of the image; 0 where the network did not look."""
     factor = min(1.0, _MOST_HEAT / max(shape))
     cells = [max(1, round(length * factor)) for length in shape]
-    at = [
-        ((np.arange(n) + 0.5) / n - 0.5) * length / pixels + (side - 1) / 2  # from the centre, which both share
-        for n, length, side in zip(cells, shape, strength.shape, strict=True)
-    ]
-    return np.asarray(map_coordinates(strength, np.meshgrid(*at, indexing="ij"), order=1, mode="constant"))
+    # from the centre, which both share
+    places = [((np.arange(n) + 0.5) / n - 0.5) * length for n, length in zip(cells, shape, strict=True)]
+    y, x = np.meshgrid(*places, indexing="ij")
+    cos, sin = np.cos(heat.angle), np.sin(heat.angle)
+    turned = (cos * y - sin * x, cos * x + sin * y)
+    at = [offset / heat.pixels + (side - 1) / 2 for offset, side in zip(turned, strength.shape, strict=True)]
+    return np.asarray(map_coordinates(strength, at, order=1, mode="constant"))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphospace.errors import DataError, ShapeError
-from morphospace.learn.prepare import Geometry, Preparation, Prepared, prepare_stack
+from morphospace.learn.prepare import Geometry, Preparation, Prepared, prepare_stack, turn_back
 from morphospace.learn.views import Collated
 from morphospace.sky.cutouts import Cutouts
 from morphospace.sky.samples import Samples
-from morphospace.sky.shape import measure_radii
+from morphospace.sky.shape import measure_radii, measure_shapes
 from morphospace.sky.stacks import Stack, mean_planes, stacks
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "check_noise",
     "collate_stacks",
     "first_shape",
+    "major_axes",
     "open_data",
     "pixels_per_output",
     "prepared_parts",
@@ -368,6 +369,8 @@ def _prepare(stack: Stack, part: slice | NDArray[np.intp], scale: Tensor, prepar
     )
     mask = None if stack.mask is None else torch.from_numpy(stack.mask[part])
     prepared = prepare_stack(_tensor(planes), mask, noise, scale, preparation)
+    if preparation.align:
+        prepared = turn_back(prepared, torch.from_numpy(major_axes(stack, preparation)[part]))
     if cube is None:
         return prepared
     n = len(prepared.x)
@@ -395,11 +398,32 @@ def pixels_per_output(stack: Stack, preparation: Preparation) -> NDArray[np.floa
     )
 
 
+def major_axes(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
+    """Give for each image of a stack the direction of its major axis, (B,), radians from +x towards +y, -pi/2 to pi/2.
+
+    Parameters
+    ----------
+    stack : Stack
+    preparation : Preparation
+        Without ``align``, and where nothing stands out, it is 0.
+    """
+    if not preparation.align:
+        return np.zeros(len(stack.images))
+    images, sigma = _whole(stack)
+    found = measure_shapes(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts)
+    return np.nan_to_num(np.radians(found.pa_deg - 90.0), nan=0.0)
+
+
 def _radii(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
-    images, sigma = stack.images, stack.sigma
-    if images.ndim == 5:  # a cube is as large as the mean of its planes
-        images, sigma = mean_planes(images), sigma / np.sqrt(images.shape[2])
+    images, sigma = _whole(stack)
     return measure_radii(images, level=stack.level, sigma=sigma, mask=stack.mask, parts=preparation.parts)
+
+
+def _whole(stack: Stack) -> tuple[NDArray[np.generic], NDArray[np.floating[Any]]]:
+    """Give images (B, C, H, W) and their noise (B, C), of cubes the mean of the planes."""
+    if stack.images.ndim == 5:
+        return mean_planes(stack.images), stack.sigma / np.sqrt(stack.images.shape[2])
+    return stack.images, stack.sigma
 
 
 def _tensor(planes: NDArray[np.generic]) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from morphospace.errors import ConfigError, DataError
 from morphospace.sky.stretch import Stretch
 
-__all__ = ["Geometry", "Preparation", "Prepared", "prepare_stack"]
+__all__ = ["Geometry", "Preparation", "Prepared", "prepare_stack", "turn_back"]
 
 Scale = Literal["pixel", "image", "object", "sky", "beam"]
 Units = Literal["noise", "range", "none"]
@@ -51,6 +51,9 @@ class Preparation:
         Pixels below this many sigma above the level become the level; where there is no noise, those below the level.
     stretch : Stretch
         Curve applied last.
+    align : bool
+        Turn each image so that the major axis of what stands out (see `parts`) lies along its rows: a decoder then need
+        not learn each shape at every position angle. The corners that this leaves are blank.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class Preparation:
     units: Units = "range"
     clip_sigma: float | None = None
     stretch: Stretch = field(default_factory=Stretch)
+    align: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 8:
@@ -173,6 +177,30 @@ def prepare_stack(
         top = torch.full_like(sigma, 255.0) if picture else _brightest(x).expand_as(sigma)
         x, sigma = x.div_(top), sigma / top
     return Prepared(x, weight, (scale / shrink).float(), sigma[:, :, 0, 0])
+
+
+def turn_back(prepared: Prepared, angle: Tensor) -> Prepared:
+    """Turn images about their centres so that a direction in each comes to lie along the rows.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    angle : Tensor, (B,)
+        That direction, radians from +x (columns) towards +y (rows).
+
+    Returns
+    -------
+    Prepared
+        Bilinear. What was outside of an image is background, and not valid.
+    """
+    n, (h, w) = len(angle), prepared.x.shape[-2:]
+    cos, sin = angle.float().cos()[:, None, None], angle.float().sin()[:, None, None]
+    u, v = torch.arange(w) - (w - 1) / 2, (torch.arange(h) - (h - 1) / 2)[:, None]
+    # align_corners=False: pixel i lies at (2 i + 1) / n - 1, the centre at 0
+    grid = torch.stack([(cos * u - sin * v) * (2 / w), (sin * u + cos * v) * (2 / h)], -1)
+    mask = prepared.x.new_ones(n, 1, h, w) if prepared.mask is None else prepared.mask
+    x, mask = (F.grid_sample(t, grid, padding_mode="zeros", align_corners=False) for t in (prepared.x, mask))
+    return prepared._replace(x=x, mask=mask)
 
 
 def _weight(x: Tensor, mask: Tensor | None) -> Tensor | None:

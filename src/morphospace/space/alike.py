@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphospace.errors import ConfigError, DataError
-from morphospace.learn.data import collate_stacks, pixels_per_output
+from morphospace.learn.data import collate_stacks, major_axes, pixels_per_output
 from morphospace.learn.prepare import Preparation
 from morphospace.learn.views import plain_view
 from morphospace.runs import Run
@@ -45,6 +45,8 @@ class Heat(NamedTuple):
     makes them more alike. Mean over the patches that cover the pixel."""
     pixels: float
     """Pixels of the cutout for one of the view; both have the same centre."""
+    angle: float
+    """Direction in the cutout, radians from columns towards rows, that lies along the rows of the view."""
     upward: bool
     """Whether row 0 is shown at the bottom, as of FITS; False: at the top, as of pictures."""
 
@@ -127,14 +129,14 @@ def alike(
         msg = f"patch must be from 1 to {side}, the side of the view in pixels; got {patch}."
         raise ConfigError(msg)
     rows = _rows(cutouts, (a, b))
-    views, pixels = zip(*(_view(kernel, cutouts, row) for row in rows), strict=True)
+    views, pixels, angles = zip(*(_view(kernel, cutouts, row) for row in rows), strict=True)
     upward = [bool(cutout.hdu) for cutout in cutouts.read(rows)]
     whole = [_vectors(kernel, view)[0] for view in views]
     similarity = float(_cosines(whole[0][None], whole[1])[0])
     heats = []
     for this, other in ((0, 1), (1, 0)):
         change = _changes(kernel, views[this], whole[other], similarity, patch)
-        heats.append(Heat((a, b)[this], views[this][0].cpu().numpy(), change, pixels[this], upward[this]))
+        heats.append(Heat((a, b)[this], views[this][0].cpu().numpy(), change, pixels[this], angles[this], upward[this]))
     return Alike(heats[0], heats[1], similarity, patch)
 
 
@@ -183,12 +185,13 @@ def _rows(cutouts: Cutouts, ids: Sequence[str]) -> list[int]:
     return [row_of[each] for each in ids]
 
 
-def _view(kernel: Embedder, cutouts: Cutouts, row: int) -> tuple[Tensor, float]:
-    """Give the view (1, C, S, S) of a row, and the pixels of the cutout for one of its own."""
+def _view(kernel: Embedder, cutouts: Cutouts, row: int) -> tuple[Tensor, float, float]:
+    """Give the view (1, C, S, S) of a row, the pixels of the cutout for one of its own, and the angle it is turned by."""
     (stack,) = stacks(cutouts, [row])
     kernel.vectors([stack])  # refuses other bands, and images without noise, in the words of embed
     view = plain_view(collate_stacks([stack], kernel.preparation).to(kernel.device), kernel.preparation)
-    return view, float(pixels_per_output(stack, kernel.preparation)[0])
+    scale, angle = (each(stack, kernel.preparation)[0] for each in (pixels_per_output, major_axes))
+    return view, float(scale), float(angle)
 
 
 @torch.no_grad()
