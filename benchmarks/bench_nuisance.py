@@ -2,7 +2,8 @@
 
 AstroVaDEr's components sorted galaxies by where their neighbours stood. Encoders (`--methods`) are trained on the galaxies of
 `--data` as they are and with their companions replaced by the pixels opposite through the object, with views that are
-turned at random and with views that are not; vectors are taken as they are and averaged over the eight symmetries.
+turned at random, with views that are not, and of images that were turned along their major axes before (`align`); vectors
+are taken as they are and averaged over the eight symmetries.
 For each: R2 of (cos, sin) of the angle read from held-out vectors by a linear map (1 = without error), and the share of
 the variance of the vectors that goes with it, for the direction of the brightest companion (of galaxies that have
 one, measured before anything is replaced), and two and four times the position angle (of elongated galaxies). Below
@@ -118,17 +119,20 @@ def main() -> None:
     n, epochs = (300, 1) if options.quick else (options.images, options.epochs)
     print_environment(images=n, epochs=epochs, size=SIZE, seed=options.seed)
     turned = views("optical", size=SIZE)
+    upright = replace(turned, rotate=False, flip=False)
+    aligned = replace(upright, prepare=replace(turned.prepare, align=True), flip=True)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         cuts = stores(options.data / "galaxies" / "images", n, options.seed, work)
         known = known_of(cuts["kept"])
         for kind, store in cuts.items():
-            z = pixel_pca(seen(store, turned), n_components=64)
-            rows.append({"method": "pixel-PCA", "companions": kind, "views": "-", "average": "-", **read(z, known)})
+            for how, looks in (("upright", upright), ("aligned", aligned)):
+                z = pixel_pca(seen(store, looks), n_components=64)
+                rows.append({"method": "pixel-PCA", "companions": kind, "views": how, "average": "-", **read(z, known)})
         for name in options.methods:
             for kind, store in cuts.items():
-                for how, looks in (("upright", replace(turned, rotate=False, flip=False)), ("turned", turned)):
+                for how, looks in (("upright", upright), ("turned", turned), ("aligned", aligned)):
                     torch.manual_seed(options.seed)
                     network = METHODS[name](encoder("light", bands=3))
                     out = work / f"{name}-{kind}-{how}"
