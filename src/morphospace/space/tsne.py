@@ -19,7 +19,7 @@ from morphospace.space.nearest import nearest_among, nearest_to
 __all__ = ["fit_tsne", "tsne_placer"]
 
 _EXAGGERATION = 12
-_PHASES = ((250, _EXAGGERATION, 0.5), (750, 1, 0.8))  # iterations, factor of the attraction, momentum
+_PHASES = ((250, _EXAGGERATION, 0.5), (500, 1, 0.8))  # iterations, factor of the attraction, momentum
 _LEAST_RATE = 200.0
 _STEP = 50  # iterations between two looks at the progress
 _FFT_ROWS = 10_000  # where interpolation on a grid overtakes the tree of Barnes and Hut
@@ -51,8 +51,8 @@ def fit_tsne(
     -----
     van der Maaten & Hinton 2008, with their momenta 0.5 and 0.8. Two dimensions and 10,000 rows or more: repulsion by
     interpolation on a grid (FIt-SNE, Linderman et al. 2019); else by a tree (van der Maaten 2014, theta = 0.5). Learning rate
-    N / 12 (Belkina et al. 2019) throughout: openTSNE's own, which rises to N when the exaggeration ends, leaves a higher
-    divergence and a lower trustworthiness. Start by principal components (Kobak & Berens 2019).
+    N / 12 (Belkina et al. 2019) throughout: openTSNE's own, which rises to N when the exaggeration ends, took longer and
+    left a lower trustworthiness. Start by principal components (Kobak & Berens 2019).
     """
     found = nearest_among(x, min(len(x) - 1, int(3 * perplexity)), seed=seed)
     jobs = torch.get_num_threads()
