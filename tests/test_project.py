@@ -107,7 +107,8 @@ def test_tsne_interpolation_agrees_with_the_tree(groups, monkeypatch):
     x = frame_of(groups[0], "cosine")(groups[0])
     start = x[:, :2].astype(float)
     quality = []
-    monkeypatch.setattr(tsne_module, "_PHASES", ((100, 12, 0.5), (100, 1, 0.8)))
+    monkeypatch.setattr(tsne_module, "_EARLY", 100)
+    monkeypatch.setattr(tsne_module, "_LATE", 100)
     for least in (10_000, 10):  # rows from where repulsion is interpolated on a grid
         monkeypatch.setattr(tsne_module, "_FFT_ROWS", least)
         places = fit_tsne(x[:N], start[:N], perplexity=20)

@@ -18,9 +18,8 @@ from morphospace.space.nearest import nearest_among, nearest_to
 
 __all__ = ["fit_tsne", "tsne_placer"]
 
+_EARLY, _LATE = 250, 500  # iterations, and the factor of the first: openTSNE's, from Belkina et al. 2019
 _EXAGGERATION = 12
-_PHASES = ((250, _EXAGGERATION, 0.5), (500, 1, 0.8))  # iterations, factor of the attraction, momentum
-_LEAST_RATE = 200.0
 _STEP = 50  # iterations between two looks at the progress
 _FFT_ROWS = 10_000  # where interpolation on a grid overtakes the tree of Barnes and Hut
 _PLACE_PERPLEXITY = 5  # openTSNE's for new points
@@ -49,10 +48,9 @@ def fit_tsne(
 
     Notes
     -----
-    van der Maaten & Hinton 2008, with their momenta 0.5 and 0.8. Two dimensions and 10,000 rows or more: repulsion by
-    interpolation on a grid (FIt-SNE, Linderman et al. 2019); else by a tree (van der Maaten 2014, theta = 0.5). Learning rate
-    N / 12 (Belkina et al. 2019) throughout: openTSNE's own, which rises to N when the exaggeration ends, took longer and
-    left a lower trustworthiness. Start by principal components (Kobak & Berens 2019).
+    van der Maaten & Hinton 2008. Two dimensions and 10,000 rows or more: repulsion by interpolation on a grid (FIt-SNE,
+    Linderman et al. 2019); else by a tree (van der Maaten 2014, theta = 0.5). Learning rate N / exaggeration (Belkina et
+    al. 2019); start by principal components (Kobak & Berens 2019).
     """
     found = nearest_among(x, min(len(x) - 1, int(3 * perplexity)), seed=seed)
     jobs = torch.get_num_threads()
@@ -66,11 +64,10 @@ def fit_tsne(
     spread = start[:, 0].std() or 1.0
     small = 1e-4 * (start / spread + 0.01 * rng.standard_normal(start.shape))  # equal vectors must not coincide
     y = TSNEEmbedding(small, affinities, n_jobs=jobs, random_state=seed, **_repulsion(*start.shape))
-    rate = max(_LEAST_RATE, len(x) / _EXAGGERATION)
-    with tqdm(total=sum(n for n, _, _ in _PHASES), desc="t-SNE", unit="iteration", disable=None) as bar:
-        for n, factor, momentum in _PHASES:
+    with tqdm(total=_EARLY + _LATE, desc="t-SNE", unit="iteration", disable=None) as bar:
+        for n, factor in ((_EARLY, _EXAGGERATION), (_LATE, 1)):
             for _ in range(0, n, _STEP):
-                y.optimize(_STEP, inplace=True, exaggeration=factor, momentum=momentum, learning_rate=rate)
+                y.optimize(_STEP, inplace=True, exaggeration=factor, momentum=0.8, learning_rate="auto")
                 bar.update(_STEP)
     places = np.array(y, dtype=np.float64)
     return np.asarray(places - (places.max(axis=0) + places.min(axis=0)) / 2)
