@@ -20,6 +20,10 @@ def uneven(task):
         yield from [number] * 20
 
 
+def echo(task):
+    yield task
+
+
 def own_number(task):
     yield os.getpid()
 

@@ -357,8 +357,21 @@ def test_corners_of_aligned_images_are_not_valid_and_blank_images_stay():
     )
     assert block.mask[0, 0, 24, 24] == 1
     assert block.mask[0, 0, 0, 0] == block.mask[0, 0, 0, -1] == 0
-    assert block.mask[1].min() == pytest.approx(1)
+    assert block.x.shape[-2:] == (48, 48)  # at most twice the view
+    assert block.mask[1, 0, 12:-12, 12:-12].min() == pytest.approx(1)
     assert block.x[1].abs().max() == 0
+
+
+def test_aligned_images_that_are_not_square_stay_whole_and_fill_the_view():
+    long = tilted(90, side=120)[:, :, 40:80]  # along its longer side
+    for scale in ("pixel", "image"):
+        preparation = Preparation(size=120, scale=scale, units="none", stretch=Stretch("linear"), align=True)
+        view = plain_view(collate_stacks(stacks(Own([long])), preparation), preparation)
+        assert float(view.sum()) == pytest.approx(float(long.sum()), rel=0.05)
+    sky = np.random.default_rng(2).normal(5, 0.1, (1, 256, 256)) + 100 * tilted(45, side=256, bands=1)
+    preparation = Preparation(size=128, scale="sky", scale_value=1.9, units="none", align=True)
+    block = collate_stacks(stacks(Own([sky.astype("f4")], pixel_scale_arcsec=[1.0])), preparation)
+    assert block.mask[0].mean() > 0.7
 
 
 def test_cubes_are_aligned_plane_by_plane():

@@ -131,6 +131,23 @@ def test_several_processes_measure_the_same(store: Cutouts, monkeypatch: pytest.
         assert np.array_equal(shared[name], alone[name], equal_nan=True), name
 
 
+def test_threads_are_as_before_when_nothing_can_be_written(
+    store: Cutouts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr("morphospace.science.measure.Draft.add", full)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(StoreError, match="disk is full") as kept:  # the traceback holds the frames
+            measure(store, out=tmp_path / "shapes.parquet")
+        assert torch.get_num_threads() == 2, kept
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_own_segmentation_maps() -> None:
     image = galaxy(5)
     y, x = np.indices(image.shape) - 31.5

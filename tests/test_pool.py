@@ -24,7 +24,7 @@ from morphospace.sky.curation.keep import parse_keep
 from morphospace.sky.curation.work import Piece, Work
 from morphospace.sky.intake import Intake
 from morphospace.sky.sources.files import FileSource
-from pool_tasks import deadly, own_number, refusing, squares, uneven
+from pool_tasks import deadly, echo, own_number, refusing, squares, uneven
 from sky_files import write_bad, write_good
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
@@ -50,6 +50,13 @@ def test_slow_tasks_and_many_results_change_no_order_before_and_after_the_proces
     with Pool(uneven, 3) as workers:
         found = list(workers.run([[i] for i in range(60)], most=lambda: 4))
     assert found == [i for i in range(60) for _ in range(20)]
+
+
+@pytest.mark.usefixtures("others_only")
+def test_large_tasks_and_large_results_do_not_wait_for_one_another():
+    tasks = [bytes(3_000_000)] * 8
+    with Pool(echo, 2) as workers:
+        assert [len(found) for found in workers.run(tasks)] == [3_000_000] * 8
 
 
 def test_nothing_to_do_is_no_wait():

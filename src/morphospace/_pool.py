@@ -10,11 +10,13 @@ import contextlib
 import gc
 import os
 import pickle
+import queue
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,7 @@ R = TypeVar("R")
 
 _LENGTH = struct.Struct("!Q")  # before each message
 _READY = "ready"
+_END = object()
 _AHEAD = 2  # tasks that a process is given at a time, so that it need not wait for the next
 _WAITING = 3  # results of a task that are taken before their turn; then its process has to wait
 _START = "import sys; sys.path[:] = {path!r}; from morphospace._pool import _serve; _serve({files!r})"
@@ -178,8 +181,8 @@ class Pool(Generic[T, R]):
             yield
         except (EOFError, ConnectionError) as error:
             msg = (
-                "a process that works on the images died (killed, or out of memory?); what was complete is safe: go on "
-                "with resume=True, perhaps with fewer processes."
+                "a process that works on the images died (killed, or out of memory?); what was complete and has "
+                "an out= is safe: go on with resume=True, perhaps with fewer processes (processes=, OMP_NUM_THREADS)."
             )
             raise StoreError(msg) from error
 
@@ -227,10 +230,12 @@ def _serve(files: list[int]) -> None:
 
 def _work_for(connection: socket.socket, work: Callable[[Any], Iterator[Any]]) -> None:
     """Do task after task until the other end is closed."""
-    with contextlib.suppress(EOFError, ConnectionError):
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    # tasks are taken in while one is done: both ends could otherwise wait for the other to read something large
+    threading.Thread(target=_take_in, args=(connection, tasks), daemon=True).start()
+    with contextlib.suppress(ConnectionError):
         _send(connection, (_READY, None))
-        while True:
-            task = _receive(connection)
+        while (task := tasks.get()) is not _END:
             try:
                 for result in work(task):
                     _send(connection, ("result", result))
@@ -240,6 +245,13 @@ def _work_for(connection: socket.socket, work: Callable[[Any], Iterator[Any]]) -
                 _send(connection, ("fault", _portable(error)))
             else:
                 _send(connection, ("done", None))
+
+
+def _take_in(connection: socket.socket, tasks: queue.SimpleQueue[Any]) -> None:
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            tasks.put(_receive(connection))
+    tasks.put(_END)
 
 
 def _portable(error: Exception) -> Exception:

@@ -349,12 +349,16 @@ def prepared_parts(
             raise ShapeError(msg)
         scale = pixels_per_output(stack, preparation)
         whole = np.maximum(scale.astype(np.int64), 1)
+        angle = major_axes(stack, preparation)
         factors = np.unique(whole)
         for factor in factors:
             # all of them are looked at, not copied
             chosen = slice(None) if len(factors) == 1 else np.flatnonzero(whole == factor)
             place = torch.arange(done, done + len(scale))[chosen]
-            yield place, stack.rows[chosen], _prepare(stack, chosen, torch.from_numpy(scale[chosen]), preparation)
+            prepared = _prepare(stack, chosen, torch.from_numpy(scale[chosen]), preparation)
+            if preparation.align:
+                prepared = _aligned(prepared, torch.from_numpy(angle[chosen]), 2 * preparation.size)
+            yield place, stack.rows[chosen], prepared
         done += len(scale)
 
 
@@ -369,13 +373,19 @@ def _prepare(stack: Stack, part: slice | NDArray[np.intp], scale: Tensor, prepar
     )
     mask = None if stack.mask is None else torch.from_numpy(stack.mask[part])
     prepared = prepare_stack(_tensor(planes), mask, noise, scale, preparation)
-    if preparation.align:
-        prepared = turn_back(prepared, torch.from_numpy(major_axes(stack, preparation)[part]))
     if cube is None:
         return prepared
     n = len(prepared.x)
     x = prepared.x.reshape(n, *cube, *prepared.x.shape[-2:])  # (B, C, Z, H, W)
     return prepared._replace(x=x, sigma=prepared.sigma.reshape(n, *cube)[:, :, 0])
+
+
+def _aligned(prepared: Prepared, angle: Tensor, largest: int) -> Prepared:
+    if prepared.x.ndim == 4:
+        return turn_back(prepared, angle, largest)
+    n, bands, planes = prepared.x.shape[:3]
+    turned = turn_back(prepared._replace(x=prepared.x.flatten(1, 2)), angle, largest)
+    return turned._replace(x=turned.x.reshape(n, bands, planes, *turned.x.shape[-2:]))
 
 
 def pixels_per_output(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:
@@ -455,6 +465,8 @@ def _survey(source: Cutouts | Samples, preparation: Preparation) -> _Survey:
         # NaN means a blank image: in units of whatever noise it is background
         quiet += [name] if (sigma <= 0).any() else []
         planes = max(planes, math.prod(shape[:-2]))
+        if preparation.align:  # squares that hold the whole image
+            shape = (*shape[:-2], *[math.ceil(math.hypot(*shape[-2:]))] * 2)
         height, width = max(height, min(shape[-2], side)), max(width, min(shape[-1], side))
     if len(bands) > 1:
         kinds = ", ".join(f"{n:,} with {count} (the first is '{first[count]}')" for count, n in bands.most_common())

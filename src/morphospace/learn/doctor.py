@@ -91,7 +91,7 @@ def doctor(
             ],
             masks=[m for stack in found for m in (stack.mask if stack.mask is not None else [None] * len(stack.ids))],
             instrument={name: _column(data, name, rows) for name in instruments},
-            oriented=not run.config.get("views", {}).get("rotate", True),
+            oriented=not (run.config.get("views", {}).get("rotate", True) or preparation.align),
         ),
         group=_groups(data, rows),
         seed=seed,

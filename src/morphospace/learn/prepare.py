@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil, hypot, sqrt
 from typing import Literal, NamedTuple
 
 import torch
@@ -53,7 +54,8 @@ class Preparation:
         Curve applied last.
     align : bool
         Turn each image so that the major axis of what stands out (see `parts`) lies along its rows: a decoder then need
-        not learn each shape at every position angle. The corners that this leaves are blank.
+        not learn each shape at every position angle. Where the image ends it is blank; noise becomes a little smoother
+        the further an image is turned from the pixels.
 
     Raises
     ------
@@ -164,6 +166,8 @@ def prepare_stack(
         x = x.nan_to_num_(0.0, 0.0, 0.0).mul_(weight)
     x, weight, shrink = _shrink(x, weight, int(scale.min()))
     side = 2 * preparation.size
+    if preparation.align:  # what a turn may bring into view stays
+        side = ceil(side * sqrt(2))
     x = _centre_crop(x, side)
     weight = None if weight is None else _centre_crop(weight, side)
     sigma = sigma.nan_to_num(0.0) / shrink
@@ -179,7 +183,7 @@ def prepare_stack(
     return Prepared(x, weight, (scale / shrink).float(), sigma[:, :, 0, 0])
 
 
-def turn_back(prepared: Prepared, angle: Tensor) -> Prepared:
+def turn_back(prepared: Prepared, angle: Tensor, largest: int) -> Prepared:
     """Turn images about their centres so that a direction in each comes to lie along the rows.
 
     Parameters
@@ -187,15 +191,19 @@ def turn_back(prepared: Prepared, angle: Tensor) -> Prepared:
     prepared : Prepared
     angle : Tensor, (B,)
         That direction, radians from +x (columns) towards +y (rows).
+    largest : int
+        Side of what is returned at most.
 
     Returns
     -------
     Prepared
-        Bilinear. What was outside of an image is background, and not valid.
+        Squares that hold the whole images if they may; bilinear. What was outside of an image is background, and not valid.
     """
     n, (h, w) = len(angle), prepared.x.shape[-2:]
+    side = min(largest, ceil(hypot(h, w)))
     cos, sin = angle.float().cos()[:, None, None], angle.float().sin()[:, None, None]
-    u, v = torch.arange(w) - (w - 1) / 2, (torch.arange(h) - (h - 1) / 2)[:, None]
+    u = torch.arange(side) - (side - 1) / 2
+    v = u[:, None]
     # align_corners=False: pixel i lies at (2 i + 1) / n - 1, the centre at 0
     grid = torch.stack([(cos * u - sin * v) * (2 / w), (sin * u + cos * v) * (2 / h)], -1)
     mask = prepared.x.new_ones(n, 1, h, w) if prepared.mask is None else prepared.mask

@@ -26,6 +26,8 @@ _FREE = {
     ("loop", "checkpoint_minutes"),
     ("loop", "tensorboard"),
 }
+# what runs from before a setting was there had in its place
+_LATER = {("preparation", "align"): False}
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
             found if isinstance(found, Mapping) else {"": found} for found in (old.get(table), new.get(table))
         )
         for key in sorted({*before, *now}, key=lambda k: (k != "name", k)):
-            if (table, key) not in _FREE and before.get(key) != now.get(key):
+            default = _LATER.get((table, key))
+            if (table, key) not in _FREE and before.get(key, default) != now.get(key, default):
                 name = f"{table}.{key}".removesuffix(".")
                 msg = (
                     f"the interrupted run has {name} = {before.get(key)}, this call {now.get(key)}; "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -42,7 +42,7 @@ __all__ = ["Measures", "measure"]
 _ABOUT = b"morphospace"
 _VERSION = 1
 _ROWS = 256
-_FEW = 512  # objects that one process measures before others are ready
+_FEW = 64  # objects that one process measures before others are ready
 _PIXELS = 2**22  # in a block at most
 
 
@@ -124,7 +124,8 @@ def measure(
     """Measure the shape of every object by the classical definitions.
 
     Concentration, asymmetry, smoothness, Gini, M20, Petrosian and growth radii, moments and fluxes as statmorph defines them;
-    outline, fragments and slopes of clouds. Many objects are measured at once.
+    outline, fragments and slopes of clouds. Many objects are measured at once, on a processor by as many processes as torch
+    has threads (``OMP_NUM_THREADS``).
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def measure(
         If the band is unknown, the device not there, or the ending of `out` not one of Parquet.
     StoreError
         If `out` is there or begun and neither `resume` nor `overwrite` is given, or if what is there is of other cutouts or
-        settings, or it cannot be written.
+        settings, or it cannot be written; or if one of the processes died.
 
     Notes
     -----
@@ -180,13 +181,15 @@ def measure(
     }
     make = partial(_rows, cutouts, band=band, how=how, labels=labels, place=place)
     if out is None:
-        return Measures(pa.concat_tables(make(0)).replace_schema_metadata(_told(about)), about)
+        with closing(make(0)) as rows:
+            return Measures(pa.concat_tables(rows).replace_schema_metadata(_told(about)), about)
     path = Path(out)
     if resume and path.is_file():
         return _finished(Measures.open(path), about, len(cutouts))
     free_file(path, overwrite=overwrite)
     with Draft(path, _schema(), cutouts, settings=settings, resume=resume, overwrite=overwrite) as draft:
-        write_all(make(draft.first), draft.add, draft.flush)
+        with closing(make(draft.first)) as rows:
+            write_all(rows, draft.add, draft.flush)
         table = draft.table().cast(_schema()).replace_schema_metadata(_told(about))
         write_file(path, partial(pq.write_table, table))
     draft.drop()
@@ -201,7 +204,7 @@ def _rows(
     how: Segmentation,
     labels: Mapping[str, NDArray[np.integer[Any]]] | None,
     place: torch.device,
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table]:
     """Measure all rows from `first` on."""
     work = partial(_measured, how=how, device=place)
     cores = torch.get_num_threads()
@@ -220,7 +223,7 @@ def _rows(
 
 
 def _known(planes: list[Plane], labels: Mapping[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]] | None:
-    return None if labels is None else {plane.id: labels[plane.id] for plane in planes if plane.id in labels}
+    return None if labels is None else {p.id: np.asarray(labels[p.id]) for p in planes if p.id in labels}
 
 
 def _finished(found: Measures, about: Mapping[str, Any], n: int) -> Measures:

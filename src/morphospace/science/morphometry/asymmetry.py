@@ -142,6 +142,8 @@ def _within(sides: Sequence[int], points: Tensor, radius: Tensor) -> Tensor:
 
 def _windows(planes: Tensor, rows: Tensor, starts: Sequence[Tensor], sides: Sequence[int]) -> Tensor:
     """Windows of one size of planes `rows`, (N, P, H, W), each from its own corner (n,), row and column: (n, P, h, w)."""
+    if planes.device.type != "cpu":
+        return planes.unfold(2, sides[0], 1).unfold(3, sides[1], 1)[rows, :, starts[0], starts[1]]
     stride = planes.stride()
     corners = (rows * stride[0] + starts[0] * stride[2] + starts[1]).tolist()
     found = planes.new_empty((len(rows), planes.shape[1], *sides))

@@ -53,8 +53,9 @@ class Survey:
             )
             raise DataError(msg)
         self.cutouts = cutouts
-        # the steps of the run but for its units, so that averaging pixels takes from the noise what it took there
-        self._native = replace(preparation, units="none", clip_sigma=None)
+        # the steps of the run but for its units, so that averaging pixels takes from the noise what it took there; turning
+        # takes from its brightest pixel, by which the run divided before
+        self._native = replace(preparation, units="none", clip_sigma=None, align=False)
         self._units = preparation.units
 
     def donors(self, n: int, *, seed: int, start: int) -> list[Donor]:
