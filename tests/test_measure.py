@@ -122,7 +122,7 @@ def test_several_processes_measure_the_same(store: Cutouts, monkeypatch: pytest.
     torch.set_num_threads(2)
     try:
         shared = measure(store)
-        with pytest.raises(DataError, match="no segmentation map for '(g0|wide)'"):  # of two blocks
+        with pytest.raises(DataError, match=r"no segmentation map for '(g0|wide)'"):  # of two blocks
             measure(store, labels={})
         assert torch.get_num_threads() == 2
     finally:
