@@ -65,7 +65,7 @@ def run(verb: str, data: Any, **options: Any) -> pa.Table:
 
 def breaking(monkeypatch: pytest.MonkeyPatch, verb: str, *, at: int, error: BaseException) -> None:
     """Let the block number `at` fail."""
-    module, name = (measure_module, "_measure_block") if verb == "measure" else (segment, "_masks_of")
+    module, name = (measure_module, "_measured") if verb == "measure" else (segment, "_masks_of")
     work, calls = getattr(module, name), iter(range(100))
 
     def fails(*given: Any, **named: Any) -> Any:

@@ -357,7 +357,7 @@ def prepared_parts(
             place = torch.arange(done, done + len(scale))[chosen]
             prepared = _prepare(stack, chosen, torch.from_numpy(scale[chosen]), preparation)
             if preparation.align:
-                prepared = _aligned(prepared, torch.from_numpy(angle[chosen]), 2 * preparation.size)
+                prepared = turn_back(prepared, torch.from_numpy(angle[chosen]), 2 * preparation.size)
             yield place, stack.rows[chosen], prepared
         done += len(scale)
 
@@ -378,14 +378,6 @@ def _prepare(stack: Stack, part: slice | NDArray[np.intp], scale: Tensor, prepar
     n = len(prepared.x)
     x = prepared.x.reshape(n, *cube, *prepared.x.shape[-2:])  # (B, C, Z, H, W)
     return prepared._replace(x=x, sigma=prepared.sigma.reshape(n, *cube)[:, :, 0])
-
-
-def _aligned(prepared: Prepared, angle: Tensor, largest: int) -> Prepared:
-    if prepared.x.ndim == 4:
-        return turn_back(prepared, angle, largest)
-    n, bands, planes = prepared.x.shape[:3]
-    turned = turn_back(prepared._replace(x=prepared.x.flatten(1, 2)), angle, largest)
-    return turned._replace(x=turned.x.reshape(n, bands, planes, *turned.x.shape[-2:]))
 
 
 def pixels_per_output(stack: Stack, preparation: Preparation) -> NDArray[np.float64]:

@@ -206,9 +206,10 @@ def turn_back(prepared: Prepared, angle: Tensor, largest: int) -> Prepared:
     v = u[:, None]
     # align_corners=False: pixel i lies at (2 i + 1) / n - 1, the centre at 0
     grid = torch.stack([(cos * u - sin * v) * (2 / w), (sin * u + cos * v) * (2 / h)], -1)
-    mask = prepared.x.new_ones(n, 1, h, w) if prepared.mask is None else prepared.mask
-    x, mask = (F.grid_sample(t, grid, padding_mode="zeros", align_corners=False) for t in (prepared.x, mask))
-    return prepared._replace(x=x, mask=mask)
+    planes = prepared.x.reshape(n, -1, h, w)  # those of a cube turn together
+    mask = planes.new_ones(n, 1, h, w) if prepared.mask is None else prepared.mask
+    x, mask = (F.grid_sample(t, grid, padding_mode="zeros", align_corners=False) for t in (planes, mask))
+    return prepared._replace(x=x.reshape(*prepared.x.shape[:-2], side, side), mask=mask)
 
 
 def _weight(x: Tensor, mask: Tensor | None) -> Tensor | None:
